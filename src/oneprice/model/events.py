@@ -1,0 +1,303 @@
+"""What happened: frozen facts, in the past tense, each stamped with the moment we learned it.
+
+Order books are not in here: they live in the kernel, and events say only that something about
+them is worth a look. `at` is the local receive time; `venue_ms` the venue's own stamp, 0 if none.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from oneprice.model.instrument import Instrument
+from oneprice.model.units import (
+    ZERO,
+    Asset,
+    InstrumentId,
+    Lots,
+    Money,
+    Nanos,
+    OrderId,
+    Side,
+    Ticks,
+)
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The least that every event knows."""
+
+    at: Nanos
+
+
+# Market data ----------------------------------------------------------------------------
+
+
+class BookReady(Event, frozen=True, kw_only=True, tag=True):
+    """The book of this instrument is proven complete from now on."""
+
+    instrument: InstrumentId
+
+
+class FeedLost(Event, frozen=True, kw_only=True, tag=True):
+    """The book is unknown from this moment: gap, crossed, malformed, silent or disconnected."""
+
+    instrument: InstrumentId
+    reason: str  # one word of: gap crossed malformed off_grid silent disconnected refused
+    detail: str = ""
+
+
+class WireTripped(Event, frozen=True, kw_only=True, tag=True):
+    """A tripwire saw its edge at the touch; numbers are the kernel's."""
+
+    wire: int
+
+
+class MarketTraded(Event, frozen=True, kw_only=True, tag=True):
+    """A trade between others; `side` is the taker's."""
+
+    instrument: InstrumentId
+    ticks: Ticks
+    lots: Lots
+    side: Side
+    trade_id: str
+    venue_ms: int = 0
+
+
+class Marked(Event, frozen=True, kw_only=True, tag=True):
+    """Mark and index price as the venue states them; None where the frame had none."""
+
+    instrument: InstrumentId
+    mark: Decimal | None = None
+    index: Decimal | None = None
+    venue_ms: int = 0
+
+
+class FundingForecast(Event, frozen=True, kw_only=True, tag=True):
+    """The rate that will be settled at `due` if nothing changes; an estimate until then."""
+
+    instrument: InstrumentId
+    rate: Decimal
+    due: Nanos
+    interval_ms: int = 0  # 0: the frame did not say
+
+
+class TouchQuoted(Event, frozen=True, kw_only=True, tag=True):
+    """Best prices from a ticker or a best-bid-offer stream: an oracle, never a book."""
+
+    instrument: InstrumentId
+    bid_ticks: Ticks
+    bid_lots: Lots
+    ask_ticks: Ticks
+    ask_lots: Lots
+    sequence: int = 0
+    venue_ms: int = 0
+    sized: bool = True  # False: the frame carried prices without sizes
+
+
+class CandleClosed(Event, frozen=True, kw_only=True, tag=True):
+    """One finished bar of trades, or of mark or index prices (volume 0)."""
+
+    instrument: InstrumentId
+    kind: str  # trade mark index
+    interval_ms: int
+    start_ms: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal = ZERO
+
+
+class InstrumentListed(Event, frozen=True, kw_only=True, tag=True):
+    """The venue described an instrument, for the first time or anew."""
+
+    instrument: Instrument
+
+
+class FrameRejected(Event, frozen=True, kw_only=True, tag=True):
+    """A frame that could not be understood: counted and kept, never guessed at."""
+
+    venue: str
+    socket: str
+    reason: str
+    excerpt: str = ""
+
+
+# Orders ---------------------------------------------------------------------------------
+
+
+class OrderAccepted(Event, frozen=True, kw_only=True, tag=True):
+    """The venue took the order for processing, or reports it resting."""
+
+    order_id: OrderId
+    venue_order_id: str = ""
+    live: bool = False  # True: known to rest in the book, not only acknowledged
+
+
+class OrderRefused(Event, frozen=True, kw_only=True, tag=True):
+    """The order certainly never lived. `reason` is our word, `text` the venue's."""
+
+    order_id: OrderId
+    reason: str
+    text: str = ""
+
+
+class OrderFilled(Event, frozen=True, kw_only=True, tag=True):
+    """One execution. Counts once by venue and fill id. `fee` above zero is a cost."""
+
+    order_id: OrderId
+    instrument: InstrumentId
+    fill_id: str
+    side: Side
+    ticks: Ticks
+    lots: Lots
+    fee: Money
+    fee_asset: Asset
+    maker: bool = False
+    venue_ms: int = 0
+
+
+class OrderEnded(Event, frozen=True, kw_only=True, tag=True):
+    """The order can never fill again; fills reported so far sum to `filled_lots`."""
+
+    order_id: OrderId
+    filled_lots: Lots
+    reason: str  # filled cancelled expired rejected post_only self_trade ...
+
+
+class OrderUncertain(Event, frozen=True, kw_only=True, tag=True):
+    """Nobody knows: timeout, lost socket, server error. The venue must be asked."""
+
+    order_id: OrderId
+    reason: str
+
+
+class OrderMissing(Event, frozen=True, kw_only=True, tag=True):
+    """The venue answered a query by client id with 'no such order'; may still be lag."""
+
+    order_id: OrderId
+
+
+class CancelRefused(Event, frozen=True, kw_only=True, tag=True):
+    """The cancel came too late or named no order; the order's own state decides."""
+
+    order_id: OrderId
+    reason: str
+    text: str = ""
+
+
+# Account --------------------------------------------------------------------------------
+
+
+class BalanceReported(Event, frozen=True, kw_only=True, tag=True):
+    """The venue's statement of one asset in one wallet: an assertion, not an instruction."""
+
+    venue: str
+    wallet: str  # unified, spot, usdm ...
+    asset: Asset
+    total: Money  # wallet balance without unrealised profit, minus debt
+    available: Money | None = None
+
+
+class PositionReported(Event, frozen=True, kw_only=True, tag=True):
+    """The venue's statement of one position; `lots` is signed, 0 is flat."""
+
+    instrument: InstrumentId
+    lots: Lots
+    entry: Decimal = ZERO  # average entry price, 0 when flat or not stated
+
+
+class FundingBooked(Event, frozen=True, kw_only=True, tag=True):
+    """A settlement from the venue's own record. `amount` above zero was received."""
+
+    instrument: InstrumentId
+    record_id: str
+    amount: Money
+    asset: Asset
+    rate: Decimal = ZERO
+    venue_ms: int = 0
+
+
+class FeesReported(Event, frozen=True, kw_only=True, tag=True):
+    """Our fee tier: fractions of notional; below zero is a rebate."""
+
+    venue: str
+    market: str
+    symbol: str  # "" means every instrument of the market
+    maker: Decimal
+    taker: Decimal
+
+
+class OpenOrderReported(Event, frozen=True, kw_only=True, tag=True):
+    """An order the venue holds open, told at start or on request."""
+
+    order_id: OrderId  # "" where the order carries no client id
+    venue_order_id: str
+    instrument: InstrumentId
+    side: Side
+    ticks: Ticks
+    lots: Lots
+    filled_lots: Lots
+
+
+class AccountChecked(Event, frozen=True, kw_only=True, tag=True):
+    """Everything the venue was asked at start has been answered for one market."""
+
+    venue: str
+    market: str
+
+
+# Life of the system ---------------------------------------------------------------------
+
+
+class LinkChanged(Event, frozen=True, kw_only=True, tag=True):
+    """A socket of a venue came up (logged in where that is needed) or went down."""
+
+    venue: str
+    socket: str
+    up: bool
+    reason: str = ""
+
+
+class TimerFired(Event, frozen=True, kw_only=True, tag=True):
+    timer: str
+
+
+class TurnEnded(Event, frozen=True, kw_only=True, tag=True):
+    """Everything readable has been applied: strategies are asked now, once."""
+
+
+class StopRequested(Event, frozen=True, kw_only=True, tag=True):
+    """A person or a limit wants no new risk; legs in flight are finished or unwound."""
+
+    reason: str
+
+
+AnyEvent = (
+    BookReady
+    | FeedLost
+    | WireTripped
+    | MarketTraded
+    | Marked
+    | FundingForecast
+    | TouchQuoted
+    | CandleClosed
+    | InstrumentListed
+    | FrameRejected
+    | OrderAccepted
+    | OrderRefused
+    | OrderFilled
+    | OrderEnded
+    | OrderUncertain
+    | OrderMissing
+    | CancelRefused
+    | BalanceReported
+    | PositionReported
+    | FundingBooked
+    | FeesReported
+    | OpenOrderReported
+    | AccountChecked
+    | LinkChanged
+    | TimerFired
+    | TurnEnded
+    | StopRequested
+)

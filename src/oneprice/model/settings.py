@@ -1,0 +1,91 @@
+"""Settings of the engine: plain frozen data with safe defaults, every unit in sight."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from oneprice.model.units import Asset, InstrumentId, Money
+
+
+class GateSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits on new risk. Money is in the reporting asset."""
+
+    net_bps_min: Decimal = Decimal("1")  # expected net of the card, basis points of notional
+    net_min: Money = Decimal("0.02")  # expected net of the card, money
+    edge_bps_max: Decimal = Decimal("300")  # more than this is a wrong coin or a broken book
+    leg_notional_max: Money = Decimal("5000")  # per order, money
+    venue_gross_max: Money = Decimal("50000")  # positions plus this intent on one venue, money
+    asset_net_max: Money = Decimal("6000")  # unhedged exposure to one coin, money
+    daily_loss_max: Money = Decimal("500")  # since midnight UTC, money
+    book_age_ms_max: int = 2_000  # each book, milliseconds since its last change
+    leg_skew_ms_max: int = 2_000  # between the youngest and the oldest book, milliseconds
+    groups_per_pair_max: int = 1  # groups and holdings of one strategy in one pair, count
+    collar_bps: Decimal = Decimal("150")  # limit price against mark, index or the other legs
+    margin_fraction: Decimal = Decimal("0.2")  # of notional that must be free for a derivative
+
+
+class OrderSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How an order whose outcome is not known is asked for."""
+
+    ask_after_ms: int = 250  # first repeat of a question, milliseconds; doubles each time
+    ask_after_ms_max: int = 5_000  # longest pause between questions, milliseconds
+    missing_answers_min: int = 3  # "no such order" answers before it counts as never placed
+    missing_ms_min: int = 2_000  # from the first such answer to the last, milliseconds
+    done_kept: int = 5_000  # ended orders remembered for late messages, count
+    fills_kept: int = 200_000  # fill ids remembered per venue, count
+
+
+class LegSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Patience and means of a leg group."""
+
+    half_filled: Literal["complete", "unwind", "hold"] = "complete"
+    pulling_ms: int = 30_000  # to learn what became of pulled orders, milliseconds
+    chasing_ms: int = 1_500  # one chase order, milliseconds
+    unwinding_ms: int = 1_500  # one unwind order, milliseconds
+    chases_max: int = 2  # attempts to complete the lagging leg, count
+    unwinds_max: int = 6  # attempts to give the leading leg back, count
+    collar_bps: Decimal = Decimal("30")  # chase and unwind limit against the touch, bps
+    collar_step_bps: Decimal = Decimal("20")  # widened by this with every attempt, bps
+    wait_for_book_ms: int = 500  # pause before an attempt when the book is not readable, ms
+    dust_max: Money = Decimal("50")  # leftovers of one coin below any tradable size, money
+
+
+class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """When the statement of a venue counts as different from ours."""
+
+    adopt_positions: bool = False  # positions and open orders found at start are ours, and known
+    grace_ms: int = 3_000  # for messages under way to arrive before we compare, milliseconds
+    balance_tolerance: Money = Decimal("0.01")  # money; venues round realised profit
+    balance_tolerance_bps: Decimal = Decimal("0.1")  # of the balance, basis points
+    position_tolerance_lots: int = 0  # derivatives, lots
+    asks_max: int = 3  # questions to the venue before a difference is believed, count
+
+
+class MarketSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """When the market may be looked at."""
+
+    book_age_ms_max: int = 5_000  # strategies cannot read an older book, milliseconds
+    watch_ms: int = 500  # regular look at open holdings, milliseconds
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the engine can be told."""
+
+    reporting: Asset = "USDT"  # limits, equity and profit are counted in it
+    # Worth of an asset in the reporting asset where no market says; a stated assumption.
+    rates_fixed: Mapping[Asset, Decimal] = msgspec.field(
+        default_factory=lambda: {"USDC": Decimal(1), "USD": Decimal(1), "FDUSD": Decimal(1)}
+    )
+    # "venue:market" -> wallet, where neither the market's name nor a single wallet tells.
+    wallets: Mapping[str, str] = {}
+    # Which instruments the engine may trade; empty: every instrument that has a book.
+    instruments: tuple[InstrumentId, ...] = ()
+    on_stop: Literal["close", "keep"] = "close"  # holdings, when a stop is requested
+    stop_patience_ms: int = 1_000  # of one closing order at a stop, milliseconds
+    market: MarketSettings = MarketSettings()
+    gate: GateSettings = GateSettings()
+    orders: OrderSettings = OrderSettings()
+    legs: LegSettings = LegSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
