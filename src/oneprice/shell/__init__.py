@@ -1,0 +1,1 @@
+"""The thin asynchronous shell: sockets, HTTP, timers, pacing; it decides nothing about trading."""

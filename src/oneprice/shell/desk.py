@@ -1,0 +1,232 @@
+"""The desk: where dialects and engine meet. Inputs in, requests out; deterministic.
+
+Everything that reaches the desk is an input with a stamp, and every input is recorded before it
+is applied. A replay feeds the same inputs to a fresh desk and must get the same decisions. So the
+desk reads no clock, opens no socket and awaits nothing; the gateway and the runtime do.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
+from typing import Protocol
+
+import msgspec
+
+from oneprice.core.engine import Engine
+from oneprice.core.strategy import Decision
+from oneprice.model.commands import AnyCommand, ClearTimer, QueryAccount, SetTimer
+from oneprice.model.events import (
+    AnyEvent,
+    BookReady,
+    FeedLost,
+    FrameRejected,
+    TurnEnded,
+)
+from oneprice.model.units import InstrumentId, Nanos
+from oneprice.venues.contract import Ack, Answer, Feed, Output, Request, Topic, Trade, Wanted
+
+
+class InputKind(IntEnum):
+    """What can reach the desk; the numbers are written to tapes and never change.
+
+    FRAME is what every tape calls a frame (store.contract.TapeKind); the rest are ours alone.
+    """
+
+    FRAME = 1  # source venue/socket, payload the frame
+    ANSWER = 16  # source venue/feed or venue/trade, payload an Answer
+    EVENT = 17  # made by the shell: link, timer, stop, local refusal; payload the event
+    DROPPED = 18  # source venue/socket: the books on it are lost
+    OPEN = 19  # source venue: the wanted channels; payload a list of Wanted
+    TURN = 20  # everything readable was applied
+    SILENT = 21  # source venue, payload an instrument id: its stream said nothing for too long
+    BEGIN = 22  # payload a list of (venue, market): accounts are asked, trading may start
+
+
+class Recorder(Protocol):
+    """Where inputs go before they are applied."""
+
+    def append(self, kind: int, source: str, at: int, payload: bytes) -> None: ...
+
+
+class Dialect(msgspec.Struct):
+    """Both sides of one venue; `trade` is None where we only look."""
+
+    name: str
+    feed: Feed
+    trade: Trade | None = None
+
+
+class Turn(msgspec.Struct):
+    """What one turn decided, and what must leave because of it."""
+
+    at: Nanos
+    commands: list[AnyCommand]
+    decisions: list[Decision]
+    requests: list[tuple[str, Request]]  # (venue, request)
+    timers: list[SetTimer | ClearTimer]
+
+
+Inlet = Callable[[bytes, Nanos], None]
+
+_ENCODER = msgspec.json.Encoder()
+_ANSWERS = msgspec.json.Decoder(Answer)
+_EVENTS: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+_WANTED = msgspec.json.Decoder(list[Wanted])
+_MARKETS = msgspec.json.Decoder(list[tuple[str, str]])
+
+
+class Desk:
+    """One engine and its venues. `news` holds what the gateways must see, in order."""
+
+    def __init__(
+        self, engine: Engine, dialects: Sequence[Dialect], recorder: Recorder | None = None
+    ) -> None:
+        self.engine = engine
+        self.news: list[tuple[str, Output]] = []
+        self.frames = 0
+        self.rejected: dict[str, int] = {}
+        self._dialects: Mapping[str, Dialect] = {d.name: d for d in dialects}
+        self._recorder = recorder
+        self._commands: list[AnyCommand] = []
+        self._inlets: dict[str, Inlet] = {}
+        self._at = Nanos(0)
+
+    def dialect(self, venue: str) -> Dialect:
+        return self._dialects[venue]
+
+    # Inputs ------------------------------------------------------------------------------
+
+    def inlet(self, venue: str, socket: str) -> Inlet:
+        """The door for frames of one socket; asked once, called for every frame."""
+        source = f"{venue}/{socket}"
+        known = self._inlets.get(source)
+        if known is not None:
+            return known
+        dialect = self._dialects[venue]
+        role = next(s.role for s in dialect.feed.spec.sockets if s.name == socket)
+        side: Feed | Trade
+        side = dialect.feed if role == "public" else _trade_of(dialect)
+        decode = side.decode
+        append = self._recorder.append if self._recorder is not None else None
+        frame_kind = int(InputKind.FRAME)
+
+        def take(payload: bytes, at: Nanos) -> None:
+            self.frames += 1
+            if append is not None:
+                append(frame_kind, source, at, payload)
+            outputs = decode(socket, payload, at)
+            if outputs:
+                self._take(venue, outputs)
+
+        self._inlets[source] = take
+        return take
+
+    def open(self, venue: str, wanted: Sequence[Wanted], at: Nanos) -> Sequence[Topic]:
+        """Choose the channels of a venue; its books exist from now on, unknown."""
+        self._record(InputKind.OPEN, venue, at, wanted)
+        return self._dialects[venue].feed.topics(wanted)
+
+    def answer(self, venue: str, side: str, answer: Answer, at: Nanos) -> None:
+        """An HTTP answer for the `feed` or the `trade` side."""
+        self._record(InputKind.ANSWER, f"{venue}/{side}", at, answer)
+        dialect = self._dialects[venue]
+        target: Feed | Trade = dialect.feed if side == "feed" else _trade_of(dialect)
+        self._take(venue, target.answered(answer, at))
+
+    def event(self, event: AnyEvent) -> None:
+        """Something that the shell itself saw."""
+        self._record(InputKind.EVENT, "", event.at, event)
+        self._take("", [event])
+
+    def dropped(self, venue: str, socket: str, at: Nanos) -> None:
+        """A public socket went down: every book on it is unknown."""
+        self._record(InputKind.DROPPED, f"{venue}/{socket}", at, None)
+        self._take(venue, self._dialects[venue].feed.dropped(socket, at))
+
+    def silent(self, venue: str, instrument: InstrumentId, at: Nanos) -> None:
+        """A stream said nothing for too long: its book is unknown, however alive the socket."""
+        self._record(InputKind.SILENT, venue, at, instrument)
+        self._dialects[venue].feed.books[instrument].lose()
+        self._take(venue, [FeedLost(at=at, instrument=instrument, reason="silent")])
+
+    def begin(self, markets: Sequence[tuple[str, str]], at: Nanos) -> None:
+        """Everything is connected: ask the accounts, reconcile, then trade."""
+        self._record(InputKind.BEGIN, "", at, markets)
+        self._commands += self.engine.begin(at, markets)
+
+    def turn(self, at: Nanos) -> Turn | None:
+        """Ask the strategies once; None when there is nothing to do."""
+        if self._recorder is not None:
+            self._recorder.append(int(InputKind.TURN), "", at, b"")
+        commands = self._commands
+        commands += self.engine.handle(TurnEnded(at=at))
+        decisions = self.engine.drain_decisions()
+        if not commands and not decisions:
+            return None
+        self._commands = []
+        return self._encode(commands, decisions, at)
+
+    # Inside ------------------------------------------------------------------------------
+
+    def _take(self, venue: str, outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            if isinstance(output, Ack):
+                self.news.append((venue, output))
+                continue
+            if isinstance(output, FrameRejected):
+                key = f"{output.venue}/{output.socket}: {output.reason}"
+                self.rejected[key] = self.rejected.get(key, 0) + 1
+            self._commands += self.engine.handle(output)
+            if isinstance(output, FeedLost | BookReady) or hasattr(output, "order_id"):
+                self.news.append((venue, output))
+
+    def _encode(
+        self, commands: list[AnyCommand], decisions: list[Decision], at: Nanos
+    ) -> Turn:
+        turn = Turn(at=at, commands=commands, decisions=decisions, requests=[], timers=[])
+        for command in commands:
+            if isinstance(command, SetTimer | ClearTimer):
+                turn.timers.append(command)
+                continue
+            venue = (
+                command.venue
+                if isinstance(command, QueryAccount)
+                else command.instrument.partition(":")[0]
+            )
+            trade = _trade_of(self._dialects[venue])
+            turn.requests += [(venue, request) for request in trade.encode(command, at)]
+        return turn
+
+    def _record(self, kind: InputKind, source: str, at: Nanos, payload: object) -> None:
+        if self._recorder is not None:
+            self._recorder.append(int(kind), source, at, _ENCODER.encode(payload))
+
+    # Replay ------------------------------------------------------------------------------
+
+    def replay(self, kind: int, source: str, at: Nanos, payload: bytes) -> Turn | None:
+        """Apply one recorded input; returns a turn's outcome as `turn` does."""
+        venue, _, rest = source.partition("/")
+        match InputKind(kind):
+            case InputKind.FRAME:
+                self.inlet(venue, rest)(payload, at)
+            case InputKind.ANSWER:
+                self.answer(venue, rest, _ANSWERS.decode(payload), at)
+            case InputKind.EVENT:
+                self.event(_EVENTS.decode(payload))
+            case InputKind.DROPPED:
+                self.dropped(venue, rest, at)
+            case InputKind.OPEN:
+                self.open(venue, _WANTED.decode(payload), at)
+            case InputKind.SILENT:
+                self.silent(venue, msgspec.json.decode(payload, type=str), at)
+            case InputKind.BEGIN:
+                self.begin(_MARKETS.decode(payload), at)
+            case InputKind.TURN:
+                return self.turn(at)
+        return None
+
+
+def _trade_of(dialect: Dialect) -> Trade:
+    if dialect.trade is None:
+        raise ValueError(f"venue {dialect.name}: no account, so nothing private can be done")
+    return dialect.trade
+

@@ -1,0 +1,181 @@
+"""One WebSocket that stays up: connect, back off, heartbeat, notice silence, hand over frames."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import picows
+
+from oneprice.model.units import MILLI, SECOND
+from oneprice.shell.clock import Clock
+from oneprice.venues.contract import SocketSpec
+
+BACKOFF_FIRST_S = 0.02
+BACKOFF_MAX_S = 30.0
+STABLE_NS = 5 * SECOND  # a connection that lived so long starts the back-off anew
+FRAME_BYTES_MAX = 16 * 1024 * 1024
+
+
+class _Listener(picows.WSListener):  # type: ignore[misc]
+    """Turns the library's callbacks into whole frames."""
+
+    def __init__(self, owner: "Connection") -> None:
+        self._owner = owner
+        self._parts: list[bytes] = []
+
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:
+        self._owner.transport = transport
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        kind = frame.msg_type
+        owner = self._owner
+        owner.heard = owner.clock.now()
+        if kind in (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY):
+            if frame.fin:
+                owner.on_frame(frame.get_payload_as_bytes(), owner.heard)
+            else:
+                self._parts = [frame.get_payload_as_bytes()]
+        elif kind == picows.WSMsgType.CONTINUATION:
+            self._parts.append(frame.get_payload_as_bytes())
+            if frame.fin:
+                whole = b"".join(self._parts)
+                self._parts = []
+                owner.on_frame(whole, owner.heard)
+        elif kind == picows.WSMsgType.CLOSE:
+            owner.close_reason = f"closed by the venue ({frame.get_close_code()})"
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
+
+
+class Connection:
+    """Keeps one socket of a venue connected until told to stop.
+
+    `url` is asked before every attempt (a listen key may be new); it may raise ConnectionError.
+    `on_open` runs after each connect and subscribes or logs in; `on_close` tells the reason.
+    """
+
+    def __init__(
+        self,
+        spec: SocketSpec,
+        clock: Clock,
+        *,
+        url: Callable[[], Awaitable[str]],
+        on_open: Callable[["Connection"], Awaitable[None]],
+        on_frame: Callable[[bytes, int], None],
+        on_close: Callable[["Connection", str], None],
+    ) -> None:
+        self.spec = spec
+        self.clock = clock
+        self.on_frame = on_frame
+        self.transport: picows.WSTransport | None = None
+        self.heard = 0
+        self.close_reason = ""
+        self.connects = 0
+        self._url = url
+        self._on_open = on_open
+        self._on_close = on_close
+        self._attempts: deque[int] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def up(self) -> bool:
+        return self.transport is not None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._live(), name=f"socket {self.spec.name}")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    def send(self, payload: bytes) -> bool:
+        """False when the socket is down: nothing was sent."""
+        if self.transport is None:
+            return False
+        self.transport.send(picows.WSMsgType.TEXT, payload)
+        return True
+
+    def cut(self, reason: str) -> None:
+        """Drop the connection now; it comes back by itself."""
+        if self.transport is not None:
+            self.close_reason = reason
+            self.transport.disconnect()
+
+    async def _live(self) -> None:
+        failures = 0
+        while True:
+            await self._budget()
+            opened = self.clock.now()
+            reason = await self._once()
+            if self.clock.now() - opened > STABLE_NS:
+                failures = 0
+            self._on_close(self, reason)
+            # Full jitter keeps many clients of one venue from coming back in step.
+            ceiling = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**failures)
+            await asyncio.sleep(ceiling * random.uniform(0.5, 1.0))
+            failures = min(failures + 1, 16)
+
+    async def _once(self) -> str:
+        """One life of the connection; returns why it ended."""
+        self.close_reason = ""
+        transport: picows.WSTransport | None = None
+        helpers: list[asyncio.Task[None]] = []
+        try:
+            transport, _ = await picows.ws_connect(
+                lambda: _Listener(self), await self._url(), max_frame_size=FRAME_BYTES_MAX
+            )
+            self.connects += 1
+            self.heard = self.clock.now()
+            helpers.append(asyncio.create_task(self._heartbeat(transport)))
+            helpers.append(asyncio.create_task(self._open(transport)))
+            await transport.wait_disconnected()
+            return self.close_reason or "connection lost"
+        except (picows.WSError, OSError, TimeoutError) as error:
+            return f"{type(error).__name__}: {error}"[:200]
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            self.transport = None
+            if transport is not None:
+                transport.disconnect()
+
+    async def _open(self, transport: picows.WSTransport) -> None:
+        try:
+            await self._on_open(self)
+        except (TimeoutError, ConnectionError) as error:
+            self.close_reason = f"opening failed: {error}"
+            transport.disconnect()
+
+    async def _heartbeat(self, transport: picows.WSTransport) -> None:
+        ping = self.spec.ping
+        step_s = min(ping.every_ms, ping.silence_ms / 4) / 1000
+        due = self.clock.now() + ping.every_ms * MILLI
+        while True:
+            await asyncio.sleep(step_s)
+            now = self.clock.now()
+            if now - self.heard > ping.silence_ms * MILLI:
+                self.close_reason = f"silent for {ping.silence_ms} ms"
+                transport.disconnect()
+                return
+            if now >= due:
+                due = now + ping.every_ms * MILLI
+                if ping.payload:
+                    transport.send(picows.WSMsgType.TEXT, ping.payload)
+                else:
+                    transport.send_ping()
+
+    async def _budget(self) -> None:
+        """Stay inside the venue's connection attempts per five minutes, with half to spare."""
+        span = 300 * SECOND
+        allowed = max(1, self.spec.connects_per_5min // 2)
+        while len(self._attempts) >= allowed:
+            wait = self._attempts[0] + span - self.clock.now()
+            if wait <= 0:
+                self._attempts.popleft()
+            else:
+                await asyncio.sleep(wait / SECOND)
+        self._attempts.append(self.clock.now())

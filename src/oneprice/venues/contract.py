@@ -1,0 +1,217 @@
+"""What a venue must say: Spec, Feed, Trade. Read this to add one.
+
+A dialect is data and deterministic objects: bytes in, events out; commands in, requests out. It
+opens no socket, reads no clock and keeps no order. The shell does the talking: it connects the
+sockets that the Spec names, logs in, subscribes, keeps the heartbeat, paces, retries, resyncs.
+
+How the shell uses a dialect
+  start      load instruments: each `Feed.instruments()` request is sent; its answer goes to
+             `Feed.answered`, which yields InstrumentListed (and knows the grids from then on).
+  subscribe  `Feed.topics(ids)` says which topic lives on which socket; the shell batches them by
+             SocketSpec limits, sends `Feed.subscribe(...)`, waits for the Ack; after it, for each
+             book whose `Feed.snapshot(id)` is not None, that request is sent once.
+  frames     every frame goes to `Feed.decode` (public sockets) or `Trade.decode` (the others).
+  gap        when decode yields FeedLost the shell, within the venue's budget, sends
+             `Feed.snapshot(id)` again, or where that is None subscribes the topic anew.
+  drop       when a public socket is lost the shell calls `Feed.dropped(socket, at)`: every book on
+             it is lost (FeedLost "disconnected"); then it reconnects and subscribes again.
+  orders     `Trade.encode(command, at)` gives requests; each is signed by `Trade.sign` at the very
+             moment of sending with the venue's time; answers come back through `Trade.decode`
+             (socket) or `Trade.answered` (HTTP; status 0 means no answer: timeout or lost).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from oneprice.kernel import Book, Tripwires
+from oneprice.model.commands import AnyCommand, Priority
+from oneprice.model.events import AnyEvent
+from oneprice.model.units import InstrumentId, Nanos
+
+
+class Ping(msgspec.Struct, frozen=True):
+    """The venue's own heartbeat, sent by us. `payload` b"" means a WebSocket ping frame."""
+
+    payload: bytes
+    every_ms: int
+    silence_ms: int  # nothing at all received for so long: the socket is dead, reconnect
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """One allowance of a venue. `bucket` is what requests name in `cost`."""
+
+    bucket: str
+    count: int
+    per_ms: int
+    window: Literal["rolling", "calendar"] = "rolling"
+    used_header: str = ""  # response header (lower case) with what is used in this window
+    left_header: str = ""  # or with what is left
+    reset_header: str = ""  # and when it is full again, epoch ms
+
+
+class SocketSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of connection. `path` is appended to the base of `host`."""
+
+    name: str  # "linear", "private", "trade", "usdm_public" ...
+    role: Literal["public", "private", "orders"]
+    market: str  # the market it serves; "" for all
+    host: str  # key into the endpoints: which base url
+    path: str
+    ping: Ping
+    topics_per_request: int = 10
+    topics_max: int = 200  # per connection; the shell opens another beyond
+    args_chars_max: int = 0  # 0: no limit named
+    requests_per_second: float = 5.0  # messages we may send on it
+    connects_per_5min: int = 300
+    life_ms: int = 0  # the venue cuts after so long; 0: not stated
+    needs_login: bool = False
+    needs_key_path: bool = False  # path contains {key}: Trade.login answers with the listen key
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about a venue that is a fact rather than a procedure."""
+
+    name: str
+    markets: tuple[str, ...]
+    # environment -> host key -> base url, e.g. {"live": {"rest": "https://api.bybit.com", ...}}
+    hosts: Mapping[str, Mapping[str, str]]
+    sockets: tuple[SocketSpec, ...]
+    limits: tuple[Limit, ...]
+    refusals: Mapping[str, str]  # the venue's code -> our word, see REFUSALS
+    features: frozenset[str]
+    clock_ahead_ms_max: int = 1000  # how far our stamps may run ahead of the venue
+
+
+# Our words for a venue's "no". Anything else a venue says becomes "unknown_code".
+REFUSALS: tuple[str, ...] = (
+    "bad_key",
+    "bad_signature",
+    "bad_time",
+    "no_permission",
+    "rate_limited",
+    "banned",
+    "bad_parameter",
+    "off_grid",
+    "too_small",
+    "too_large",
+    "price_limit",
+    "insufficient_funds",
+    "reduce_only",
+    "post_only",
+    "no_liquidity",
+    "duplicate_id",
+    "no_such_order",
+    "no_such_instrument",
+    "not_tradable",
+    "position_mode",
+    "venue_busy",
+    "not_modified",
+    "unknown_code",
+)
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to send: a frame on a socket, or an HTTP call. Unsigned until `Trade.sign`."""
+
+    tag: str  # the question, echoed to `answered`, e.g. "place:<order id>", "snapshot:<id>"
+    socket: str = ""  # name of a SocketSpec, or "" for HTTP
+    host: str = ""  # key into the endpoints, for HTTP
+    method: str = "GET"
+    path: str = ""
+    query: str = ""  # without the question mark, exactly as it will be sent
+    body: bytes = b""  # the frame, or the HTTP body
+    headers: tuple[tuple[str, str], ...] = ()
+    signed: bool = False  # needs Trade.sign before it leaves
+    cost: tuple[tuple[str, int], ...] = ()  # (bucket, amount)
+    priority: Priority = Priority.DATA
+    order_id: str = ""  # set where the request carries one order: unsure outcomes concern it
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back over HTTP for a Request. `status` 0: nothing came (timeout, lost)."""
+
+    tag: str
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()  # lower-case names
+    order_id: str = ""
+    detail: str = ""  # why there is no answer
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True):
+    """A control answer for the shell, not for the engine."""
+
+    socket: str
+    kind: Literal["login", "subscribe", "unsubscribe", "pong", "key", "closing", "rate", "clock"]
+    ok: bool = True
+    request_id: str = ""
+    text: str = ""  # error text; for "key": the listen key; for "clock": the venue's time in ms
+    until_ms: int = 0  # for "rate": no request of this bucket before (epoch ms), 0 unknown
+    bucket: str = ""
+
+
+Output = AnyEvent | Ack
+
+
+class Topic(msgspec.Struct, frozen=True):
+    """One subscription on one socket. `instrument` is what it feeds; book topics feed a Book."""
+
+    socket: str
+    text: str
+    instrument: InstrumentId
+    is_book: bool
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which channels to take for one instrument."""
+
+    instrument: InstrumentId
+    book: bool = True
+    depth: int = 50  # the dialect takes the smallest depth the venue has that is not below
+    trades: bool = False
+    ticker: bool = True  # mark, index, funding; best bid and ask where the venue has it
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """A key and its secrets; never shown."""
+
+    key: str
+    secret: str
+    passphrase: str = ""
+
+    def __repr__(self) -> str:
+        return "Credentials(key=***, secret=***, passphrase=***)"
+
+
+class Feed(Protocol):
+    """Public side of a dialect. Holds the books it proves; `wires` are checked by the kernel."""
+
+    spec: Spec
+    books: Mapping[InstrumentId, Book]
+    wires: Tripwires
+
+    def instruments(self, markets: Sequence[str]) -> Sequence[Request]: ...
+    def topics(self, wanted: Iterable[Wanted]) -> Sequence[Topic]: ...
+    def subscribe(self, topics: Sequence[Topic], request_id: int, *, on: bool) -> bytes: ...
+    def snapshot(self, instrument: InstrumentId) -> Request | None: ...
+    def clock(self) -> Request: ...
+    def decode(self, socket: str, frame: bytes, at: Nanos) -> Sequence[Output]: ...
+    def answered(self, answer: Answer, at: Nanos) -> Sequence[Output]: ...
+    def dropped(self, socket: str, at: Nanos) -> Sequence[Output]: ...
+
+
+class Trade(Protocol):
+    """Private side of a dialect. Needs the instruments its Feed has listed."""
+
+    spec: Spec
+
+    def login(self, socket: str) -> Sequence[Request]: ...
+    def sign(self, request: Request, venue_ms: int) -> Request: ...
+    def encode(self, command: AnyCommand, at: Nanos) -> Sequence[Request]: ...
+    def decode(self, socket: str, frame: bytes, at: Nanos) -> Sequence[Output]: ...
+    def answered(self, answer: Answer, at: Nanos) -> Sequence[Output]: ...
+    def keep_alive(self) -> Sequence[tuple[int, Request]]: ...
+
+

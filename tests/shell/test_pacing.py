@@ -1,0 +1,87 @@
+"""Pacing: never more than the allowance, unwinding always finds room, bans are obeyed."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oneprice.model.commands import Priority
+from oneprice.model.units import MILLI, SECOND
+from oneprice.shell.pacing import SHARE, Pacer
+from oneprice.venues.contract import Limit
+
+ROLLING = Limit(bucket="orders", count=10, per_ms=1000, left_header="left")
+CALENDAR = Limit(
+    bucket="weight", count=100, per_ms=60_000, window="calendar", used_header="used"
+)
+ONE = (("orders", 1),)
+
+
+def drive(limit: Limit, steps: list[tuple[int, int]], priority: Priority) -> list[tuple[int, int]]:
+    """Send whenever allowed; returns (time, amount) of all that was sent."""
+    pacer, now, sent = Pacer([limit]), 0, []
+    for pause_ms, amount in steps:
+        now += pause_ms * MILLI
+        cost = ((limit.bucket, amount),)
+        while wait := pacer.wait_ns(cost, priority, now):
+            now += wait
+        pacer.spend(cost, now)
+        sent.append((now, amount))
+    return sent
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.integers(1, 5)), max_size=60),
+    st.sampled_from(list(Priority)),
+)
+def test_a_rolling_window_never_holds_more_than_the_share(steps, priority) -> None:
+    sent = drive(ROLLING, steps, priority)
+    for end, _ in sent:
+        inside = sum(a for t, a in sent if end - SECOND < t <= end)
+        assert inside <= max(5, int(10 * SHARE[priority]))
+
+
+@given(st.lists(st.tuples(st.integers(0, 20_000), st.integers(1, 40)), max_size=40))
+def test_a_calendar_window_never_holds_more_than_the_share(steps) -> None:
+    sent = drive(CALENDAR, steps, Priority.UNWIND)
+    for window in {t // (60 * SECOND) for t, _ in sent}:
+        assert sum(a for t, a in sent if t // (60 * SECOND) == window) <= 100
+
+
+def test_entries_leave_room_for_unwinding() -> None:
+    pacer = Pacer([ROLLING])
+    for _ in range(8):
+        assert pacer.wait_ns(ONE, Priority.ENTRY, 0) == 0
+        pacer.spend(ONE, 0)
+    assert pacer.wait_ns(ONE, Priority.ENTRY, 0) > 0
+    assert pacer.wait_ns(ONE, Priority.UNWIND, 0) == 0
+
+
+def test_a_saturating_sender_uses_the_allowance() -> None:
+    sent = drive(ROLLING, [(0, 1)] * 200, Priority.UNWIND)
+    assert len(sent) / (sent[-1][0] / SECOND + 1) >= 0.95 * 10
+
+
+def test_headers_tell_of_other_clients() -> None:
+    pacer = Pacer([ROLLING, CALENDAR])
+    pacer.learn(ONE, {"left": "0"}, 0)
+    assert pacer.wait_ns(ONE, Priority.UNWIND, 0) > 0
+    pacer.learn((("weight", 1),), {"used": "100"}, 0)
+    assert pacer.wait_ns((("weight", 1),), Priority.UNWIND, 0) == 60 * SECOND
+
+
+@given(st.text(max_size=10))
+def test_an_odd_header_changes_nothing_and_never_raises(text: str) -> None:
+    pacer = Pacer([ROLLING])
+    pacer.learn(ONE, {"left": text, "used": text}, 0)
+    pacer.learn(ONE, {}, 0)
+    if not (text.isascii() and text.isdigit()):
+        assert pacer.used("orders", 0) == 0
+
+
+def test_a_ban_stops_its_bucket_or_everything_until_it_ends() -> None:
+    pacer = Pacer([ROLLING, CALENDAR])
+    pacer.ban("orders", 5 * SECOND)
+    assert pacer.wait_ns(ONE, Priority.UNWIND, SECOND) == 4 * SECOND
+    assert pacer.wait_ns((("weight", 1),), Priority.DATA, SECOND) == 0
+    pacer.ban("", 9 * SECOND)
+    assert pacer.wait_ns((("weight", 1),), Priority.DATA, SECOND) == 8 * SECOND
+    assert pacer.wait_ns(ONE, Priority.UNWIND, 9 * SECOND) == 0
