@@ -1,0 +1,309 @@
+"""Bybit's public side: books proven by their sequence, tickers merged, trades, candles.
+
+Source: Bybit v5 docs, public stream "Orderbook", "Ticker", "Trade", "Kline". The docs leave open
+whether `u` always grows by one; recordings show that it does, and a jump is treated as a loss.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from oneprice.kernel import Book, DepthFormat, DepthReader, Outcome, Tripwires
+from oneprice.model.commands import Priority
+from oneprice.model.events import (
+    AnyEvent,
+    BookReady,
+    FeedLost,
+    InstrumentListed,
+    MarketTraded,
+    WireTripped,
+)
+from oneprice.model.instrument import Instrument
+from oneprice.model.units import MILLI, InstrumentId, Nanos
+from oneprice.venues.bybit import DEPTHS, NAME, SPEC
+from oneprice.venues.bybit.account import side_of
+from oneprice.venues.bybit.acks import control
+from oneprice.venues.bybit.instruments import instrument, known
+from oneprice.venues.bybit.rest import Failed, get, page_after, paused_by, read, told, unread
+from oneprice.venues.bybit.tickers import Tickers, candle
+from oneprice.venues.bybit.wire import (
+    CANDLES,
+    ENVELOPE,
+    INSTRUMENT,
+    PAGE,
+    SERVER_TIME,
+    TICKER,
+    TRADES,
+    UNREADABLE,
+    Envelope,
+    Reply,
+    decimal,
+    excerpt,
+    whole,
+)
+from oneprice.venues.contract import Ack, Answer, Output, Request, Topic, Wanted
+
+# The whole topic names the book: a frame of another depth of the same symbol must never touch it.
+FORMAT = DepthFormat(
+    kind_key="topic",
+    kind_prefix="orderbook.",
+    name_key="topic",
+    snapshot_key="type",
+    snapshot_value="snapshot",
+    last_key="u",
+    bids_key="b",
+    asks_key="a",
+    stamp_key="cts",
+    rule="plus_one",
+    restart_at=1,  # the venue's service restarted: the content is a snapshot
+)
+_APPLIED, _REPLACED = int(Outcome.APPLIED), int(Outcome.REPLACED)
+_IGNORED = (int(Outcome.STALE), int(Outcome.UNSYNCED))
+_LOST: Mapping[int, str] = {
+    int(Outcome.GAP): "gap",
+    int(Outcome.CROSSED): "crossed",
+    int(Outcome.MALFORMED): "malformed",
+    int(Outcome.OFF_GRID): "off_grid",
+}
+_PAGE_ROWS = 1000
+
+
+class BybitFeed:
+    """The public sockets of one set of markets; `listed` grows with the answers."""
+
+    spec = SPEC
+
+    def __init__(self, wires: Tripwires) -> None:
+        self.wires = wires
+        self.listed: dict[InstrumentId, Instrument] = {}
+        self.books: dict[InstrumentId, Book] = {}
+        self._readers = {market: DepthReader(FORMAT) for market in SPEC.markets}
+        self._fed: dict[tuple[str, str], InstrumentId] = {}  # (socket, topic) of every book
+        self._depths: dict[InstrumentId, int] = {}
+        self._shallow: dict[InstrumentId, None] = {}  # books of depth 1
+        self._tickers = Tickers()
+        self._asked: dict[str, Request] = {}
+        self._seen: dict[str, dict[InstrumentId, None]] = {}  # during a load, by market
+        self._next: list[Request] = []
+
+    # Out --------------------------------------------------------------------------------
+
+    def instruments(self, markets: Sequence[str]) -> Sequence[Request]:
+        """One question for each market; pages beyond the first come from `follow_ups`."""
+        for market in markets:
+            if market not in SPEC.markets:
+                raise ValueError(f"market: expected one of {SPEC.markets}, found {market!r}")
+        requests = []
+        for market in markets:
+            # Spot knows no pages and is asked without a limit.
+            params = {"category": market, "limit": "" if market == "spot" else str(_PAGE_ROWS)}
+            path, tag = "/v5/market/instruments-info", f"instruments:{market}"
+            request = get(path, params, tag, "", Priority.DATA)
+            self._asked[tag] = request
+            self._seen[market] = {}
+            requests.append(request)
+        return requests
+
+    def follow_ups(self) -> Sequence[Request]:
+        """Further pages that answers made necessary; ask after each `answered`."""
+        out, self._next = self._next, []
+        return out
+
+    def topics(self, wanted: Iterable[Wanted]) -> Sequence[Topic]:
+        """Topics and their sockets; ValueError for an instrument that was never listed.
+
+        Spot tickers carry neither touch nor mark, so none is taken there.
+        """
+        out: dict[tuple[str, str], Topic] = {}
+        for want in wanted:
+            item = self.listed.get(want.instrument)
+            if item is None:
+                raise ValueError(f"instrument {want.instrument!r} was never listed")
+            texts = []
+            if want.book:
+                texts.append((f"orderbook.{self._depth(item, want.depth)}.{item.symbol}", True))
+            if want.trades:
+                texts.append((f"publicTrade.{item.symbol}", False))
+            if want.ticker and item.is_derivative:
+                texts.append((f"tickers.{item.symbol}", False))
+            for text, is_book in texts:
+                out[item.market, text] = Topic(item.market, text, item.id, is_book)
+        return list(out.values())
+
+    def _depth(self, item: Instrument, least: int) -> int:
+        """The depth of the instrument's one book, made on first use."""
+        depth = next((there for there in DEPTHS if there >= least), DEPTHS[-1])
+        had = self._depths.setdefault(item.id, depth)
+        if had < depth:
+            raise ValueError(f"{item.id}: depth {depth} wanted, but its book has depth {had}")
+        if item.id not in self.books:
+            self._shelve(item)
+        return had
+
+    def _shelve(self, item: Instrument) -> None:
+        depth = self._depths[item.id]
+        book = Book(item.tick, item.lot, depth)
+        text = f"orderbook.{depth}.{item.symbol}"
+        self.books[item.id] = book
+        if depth == 1:
+            self._shallow[item.id] = None
+        self._fed[item.market, text] = item.id
+        self._readers[item.market].register(text, book)
+
+    def subscribe(self, topics: Sequence[Topic], request_id: int, *, on: bool) -> bytes:
+        return msgspec.json.encode(
+            {
+                "req_id": str(request_id),
+                "op": "subscribe" if on else "unsubscribe",
+                "args": [topic.text for topic in topics],
+            }
+        )
+
+    def snapshot(self, instrument: InstrumentId) -> Request | None:
+        """None: a fresh subscription begins with a snapshot."""
+        return None
+
+    def clock(self) -> Request:
+        return get("/v5/market/time", {}, "clock", "", Priority.DATA)
+
+    # In ---------------------------------------------------------------------------------
+
+    def decode(self, socket: str, frame: bytes, at: Nanos) -> Sequence[Output]:
+        reader = self._readers.get(socket)
+        if reader is None:
+            return (unread(socket, "unknown socket", excerpt(frame), at),)
+        repeats = bool(self._shallow) and self._is_known(socket, frame)
+        outcome = reader.feed(frame, at)
+        if outcome == _APPLIED or (repeats and outcome == _REPLACED):
+            return self._tripped(at) if self.wires.pending else ()
+        if outcome == _REPLACED:
+            ready = BookReady(at=at, instrument=self._fed[socket, reader.name])
+            return (ready, *self._tripped(at)) if self.wires.pending else (ready,)
+        if outcome in _IGNORED:
+            return ()  # what came of it was told by the FeedLost before
+        if outcome in _LOST:
+            instrument = self._fed.get((socket, reader.name))
+            if instrument is not None:
+                detail = f"u={reader.last}"
+                return (
+                    FeedLost(at=at, instrument=instrument, reason=_LOST[outcome], detail=detail),
+                )
+        return self._plain(socket, frame, at)
+
+    def _is_known(self, socket: str, frame: bytes) -> bool:
+        """Depth 1 is nothing but snapshots, a hundred a second: only the first makes it ready."""
+        topic = frame[:80].partition(b'"topic":"')[2].partition(b'"')[0]
+        name = self._fed.get((socket, topic.decode("ascii", "replace")), "")
+        return name in self._shallow and self.books[name].known
+
+    def _tripped(self, at: Nanos) -> Sequence[WireTripped]:
+        return [WireTripped(at=at, wire=wire) for wire in self.wires.drain()]
+
+    def _plain(self, socket: str, frame: bytes, at: Nanos) -> Sequence[Output]:
+        """Everything that is not for a book."""
+        try:
+            message = ENVELOPE.decode(frame)
+            match message.topic.partition(".")[0]:
+                case "tickers":
+                    row = TICKER.decode(message.data)
+                    item = known(self.listed, socket, row.symbol)
+                    return self._tickers.take(item, row, message, at)
+                case "publicTrade":
+                    return self._traded(socket, message, at)
+                case "kline":
+                    symbol = message.topic.rpartition(".")[2]
+                    item = known(self.listed, socket, symbol)
+                    rows = CANDLES.decode(message.data)
+                    return [candle(item, row, at) for row in rows if row.confirm]
+                case "":
+                    return (control(socket, message),)
+            raise ValueError(f"unknown topic {message.topic[:40]!r}")
+        except UNREADABLE as error:
+            return (unread(socket, "malformed", f"{error} | {excerpt(frame)}", at),)
+
+    def _traded(self, socket: str, message: Envelope, at: Nanos) -> Sequence[AnyEvent]:
+        events = []
+        for row in TRADES.decode(message.data):
+            if row.BT:
+                continue  # block trades are agreed off the book
+            item = known(self.listed, socket, row.s)
+            events.append(
+                MarketTraded(
+                    at=at,
+                    instrument=item.id,
+                    ticks=item.ticks(decimal(row.p)),
+                    lots=item.lots(decimal(row.v)),
+                    side=side_of(row.S),
+                    trade_id=row.i,
+                    venue_ms=row.T,
+                )
+            )
+        return events
+
+    def dropped(self, socket: str, at: Nanos) -> Sequence[Output]:
+        """Every book on this socket is lost, and tickers begin anew with their snapshots."""
+        self._tickers.forget(f"{NAME}:{socket}:")
+        lost = []
+        for (where, _), name in self._fed.items():
+            if where == socket:
+                self.books[name].lose()
+                lost.append(FeedLost(at=at, instrument=name, reason="disconnected"))
+        return lost
+
+    # Answers ----------------------------------------------------------------------------
+
+    def answered(self, answer: Answer, at: Nanos) -> Sequence[Output]:
+        reply = read(answer)
+        if isinstance(reply, Failed):
+            return [told(answer, reply, at), *paused_by(reply, answer, "ip", at)]
+        kind, _, market = answer.tag.partition(":")
+        try:
+            if kind == "clock":
+                return (_clock(reply),)
+            if kind == "instruments":
+                return self._load(market, reply, at)
+            raise ValueError(f"answer to no question: {answer.tag[:40]!r}")
+        except UNREADABLE as error:
+            return (unread(kind, "malformed", f"{error} | {excerpt(answer.body)}", at),)
+
+    def _load(self, market: str, reply: Reply, at: Nanos) -> Sequence[Output]:
+        page = PAGE.decode(reply.result)
+        out: list[Output] = []
+        seen = self._seen.setdefault(market, {})
+        for raw in page.list:
+            try:
+                item = instrument(market, INSTRUMENT.decode(raw))
+            except UNREADABLE as error:
+                shown = f"{market}: {error} | {excerpt(raw)}"
+                out.append(unread("instruments", "unreadable_row", shown, at))
+                continue
+            seen[item.id] = None
+            out += self._list(item, at)
+        if page.next_page_cursor and len(page.list) >= _PAGE_ROWS:
+            request = page_after(self._asked[f"instruments:{market}"], page.next_page_cursor)
+            self._next.append(request)
+            return out
+        for name, item in list(self.listed.items()):
+            if item.market == market and item.tradable and name not in seen:
+                # Only what trades is in the answer: this one has stopped.
+                out += self._list(msgspec.structs.replace(item, tradable=False), at)
+        return out
+
+    def _list(self, item: Instrument, at: Nanos) -> Sequence[AnyEvent]:
+        had = self.listed.get(item.id)
+        self.listed[item.id] = item
+        listed = InstrumentListed(at=at, instrument=item)
+        if had is None or (had.tick, had.lot) == (item.tick, item.lot):
+            return (listed,)
+        if item.id not in self.books:
+            return (listed,)
+        # A book counts in the old grid: nobody may read it with the new one.
+        self.books[item.id].lose()
+        self._shelve(item)
+        lost = FeedLost(at=at, instrument=item.id, reason="off_grid", detail="new tick or lot")
+        return (listed, lost)
+
+
+def _clock(reply: Reply) -> Ack:
+    venue_ms = reply.time or whole(SERVER_TIME.decode(reply.result).time_nano) // MILLI
+    return Ack(socket="", kind="clock", text=str(venue_ms))
