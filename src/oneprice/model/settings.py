@@ -45,10 +45,12 @@ class LegSettings(msgspec.Struct, frozen=True, kw_only=True):
     chasing_ms: int = 1_500  # one chase order, milliseconds
     unwinding_ms: int = 1_500  # one unwind order, milliseconds
     chases_max: int = 2  # attempts to complete the lagging leg, count
-    unwinds_max: int = 6  # attempts to give the leading leg back, count
+    unwinds_max: int = 10  # attempts to give the leading leg back, count
     collar_bps: Decimal = Decimal("30")  # chase and unwind limit against the touch, bps
     collar_step_bps: Decimal = Decimal("20")  # widened by this with every attempt, bps
-    wait_for_book_ms: int = 500  # pause before an attempt when the book is not readable, ms
+    # Pause before another attempt after one that came to nothing (no readable book, refused, no
+    # fill), times the attempts so far, milliseconds.
+    pause_ms: int = 150
     dust_max: Money = Decimal("50")  # leftovers of one coin below any tradable size, money
 
 
@@ -60,6 +62,7 @@ class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True):
     balance_tolerance: Money = Decimal("0.01")  # money; venues round realised profit
     balance_tolerance_bps: Decimal = Decimal("0.1")  # of the balance, basis points
     position_tolerance_lots: int = 0  # derivatives, lots
+    audit_ms: int = 60_000  # every account is asked for again after so long, milliseconds
     asks_max: int = 3  # questions to the venue before a difference is believed, count
 
 
@@ -73,6 +76,7 @@ class MarketSettings(msgspec.Struct, frozen=True, kw_only=True):
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the engine can be told."""
 
+    trading: bool = True  # False: look only; no account is asked for, no order sent
     reporting: Asset = "USDT"  # limits, equity and profit are counted in it
     # Worth of an asset in the reporting asset where no market says; a stated assumption.
     rates_fixed: Mapping[Asset, Decimal] = msgspec.field(

@@ -125,12 +125,13 @@ class Desk:
         self._record(InputKind.OPEN, venue, at, wanted)
         return self._dialects[venue].feed.topics(wanted)
 
-    def answer(self, venue: str, side: str, answer: Answer, at: Nanos) -> None:
-        """An HTTP answer for the `feed` or the `trade` side."""
+    def answer(self, venue: str, side: str, answer: Answer, at: Nanos) -> Sequence[Request]:
+        """An HTTP answer for the `feed` or the `trade` side; what must be asked next."""
         self._record(InputKind.ANSWER, f"{venue}/{side}", at, answer)
         dialect = self._dialects[venue]
         target: Feed | Trade = dialect.feed if side == "feed" else _trade_of(dialect)
         self._take(venue, target.answered(answer, at))
+        return target.follow_ups()
 
     def event(self, event: AnyEvent) -> None:
         """Something that the shell itself saw."""
@@ -175,6 +176,9 @@ class Desk:
             if isinstance(output, FrameRejected):
                 key = f"{output.venue}/{output.socket}: {output.reason}"
                 self.rejected[key] = self.rejected.get(key, 0) + 1
+            if output.at < self.engine.now:
+                # A dialect that waited for a second answer may tell of the first one's time.
+                output = msgspec.structs.replace(output, at=self.engine.now)  # noqa: PLW2901
             self._commands += self.engine.handle(output)
             if isinstance(output, FeedLost | BookReady) or hasattr(output, "order_id"):
                 self.news.append((venue, output))

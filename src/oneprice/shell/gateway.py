@@ -95,14 +95,16 @@ class Gateway:
     async def prepare(self) -> None:
         """Measure the clock and load the instruments; raises NoAnswer naming the venue."""
         await self._measure_clock()
-        for request in self._dialect.feed.instruments(self._markets):
+        questions = list(self._dialect.feed.instruments(self._markets))
+        while questions:
+            request = questions.pop(0)
             async for attempt in stamina.retry_context(on=NoAnswer, attempts=5, timeout=30.0):
                 with attempt:
                     answer = await self._http.send(request)
                     if answer.status == 0:
                         url = self._endpoints[request.host] + request.path
                         raise NoAnswer(f"{self.name}: no answer from {url}: {answer.detail}")
-            self._answered("feed", answer)
+            questions += self._answered("feed", answer)
         self._runtime.on_news()
 
     async def open(self) -> None:
@@ -196,7 +198,7 @@ class Gateway:
     async def _opened(self, connection: Connection) -> None:
         line = next(x for x in self.lines if x.connection is connection)
         spec, trade = line.spec, self._dialect.trade
-        if spec.needs_login and trade is not None:
+        if spec.needs_login and not spec.needs_key_path and trade is not None:
             for request in trade.login(spec.name):
                 waiting = self._await_ack(f"login:{spec.name}")
                 signed = trade.sign(request, self._clock.venue_ms(self.name))
@@ -354,17 +356,19 @@ class Gateway:
         try:
             answer = await self._http.send(request)
             self._learn(request, answer)
-            self._answered("trade", answer)
+            for more in self._answered("trade", answer):
+                self.outbox.put(more)
         finally:
             del self._calls[number]
 
     def _learn(self, request: Request, answer: Answer) -> None:
         self.outbox.pacer.learn(request.cost, dict(answer.headers), self._clock.now())
 
-    def _answered(self, side: str, answer: Answer) -> None:
+    def _answered(self, side: str, answer: Answer) -> Sequence[Request]:
         at = self._clock.now()
-        self._desk.answer(self.name, side, answer, at)
+        more = self._desk.answer(self.name, side, answer, at)
         self._runtime.poke(at)
+        return more
 
     def _never_sent(self, request: Request, reason: str) -> None:
         """A request that never left: an order in it certainly does not exist."""

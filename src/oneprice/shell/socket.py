@@ -17,7 +17,7 @@ STABLE_NS = 5 * SECOND  # a connection that lived so long starts the back-off an
 FRAME_BYTES_MAX = 16 * 1024 * 1024
 
 
-class _Listener(picows.WSListener):  # type: ignore[misc]
+class _Listener(picows.WSListener):
     """Turns the library's callbacks into whole frames."""
 
     def __init__(self, owner: "Connection") -> None:

@@ -18,6 +18,8 @@ How the shell uses a dialect
   orders     `Trade.encode(command, at)` gives requests; each is signed by `Trade.sign` at the very
              moment of sending with the venue's time; answers come back through `Trade.decode`
              (socket) or `Trade.answered` (HTTP; status 0 means no answer: timeout or lost).
+  more       after each `answered` the shell sends what `follow_ups()` hands over, once: further
+             pages, or a second question that the first answer made necessary.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +27,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from oneprice.kernel import Book, Tripwires
+from oneprice.kernel import Book
 from oneprice.model.commands import AnyCommand, Priority
 from oneprice.model.events import AnyEvent
 from oneprice.model.units import InstrumentId, Nanos
@@ -186,12 +188,12 @@ class Credentials(msgspec.Struct, frozen=True):
 
 
 class Feed(Protocol):
-    """Public side of a dialect. Holds the books it proves; `wires` are checked by the kernel."""
+    """Public side of a dialect. Holds the books it proves; wires given to it watch them."""
 
-    spec: Spec
-    books: Mapping[InstrumentId, Book]
-    wires: Tripwires
-
+    @property
+    def spec(self) -> Spec: ...
+    @property
+    def books(self) -> Mapping[InstrumentId, Book]: ...
     def instruments(self, markets: Sequence[str]) -> Sequence[Request]: ...
     def topics(self, wanted: Iterable[Wanted]) -> Sequence[Topic]: ...
     def subscribe(self, topics: Sequence[Topic], request_id: int, *, on: bool) -> bytes: ...
@@ -199,19 +201,21 @@ class Feed(Protocol):
     def clock(self) -> Request: ...
     def decode(self, socket: str, frame: bytes, at: Nanos) -> Sequence[Output]: ...
     def answered(self, answer: Answer, at: Nanos) -> Sequence[Output]: ...
+    def follow_ups(self) -> Sequence[Request]: ...
     def dropped(self, socket: str, at: Nanos) -> Sequence[Output]: ...
 
 
 class Trade(Protocol):
     """Private side of a dialect. Needs the instruments its Feed has listed."""
 
-    spec: Spec
-
+    @property
+    def spec(self) -> Spec: ...
     def login(self, socket: str) -> Sequence[Request]: ...
     def sign(self, request: Request, venue_ms: int) -> Request: ...
     def encode(self, command: AnyCommand, at: Nanos) -> Sequence[Request]: ...
     def decode(self, socket: str, frame: bytes, at: Nanos) -> Sequence[Output]: ...
     def answered(self, answer: Answer, at: Nanos) -> Sequence[Output]: ...
+    def follow_ups(self) -> Sequence[Request]: ...
     def keep_alive(self) -> Sequence[tuple[int, Request]]: ...
 
 

@@ -1,0 +1,132 @@
+"""Configuration: TOML onto frozen structs, every key checked, with 'did you mean'."""
+
+import difflib
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from oneprice.model.settings import EngineSettings
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used: names the place, what was found, what was expected."""
+
+
+class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One venue to connect to. Keys and secrets are never here: see `accounts`."""
+
+    name: str
+    markets: tuple[str, ...]
+    symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+    depth: int = 50  # levels a side, the venue's next larger book is taken
+    endpoints: Mapping[str, str] = {}  # host key -> base url; empty: the twins' or the live ones
+    order_entry: str = "ws"  # ws or rest
+
+
+class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that `oneprice run` can be told in a file."""
+
+    market: str = "seed:7"  # seed:N, or tape:DIR with recordings for the twins to play
+    seconds: float = 0.0  # 0: until interrupted
+    strategies: tuple[str, ...] = ("cross_exchange", "spot_futures")
+    venues: tuple[VenueConfig, ...] = (
+        VenueConfig(name="bybit", markets=("spot", "linear")),
+        VenueConfig(name="binance", markets=("spot", "usdm")),
+    )
+    busy_poll: bool = False  # never sleep: lower latency for the price of a core
+    durable_journal: bool = False  # wait for the disk before each order: a power cut loses nothing
+    record: bool = True  # keep every input on a tape, so that the run can be replayed
+    engine: EngineSettings = EngineSettings()
+    # Settings of the strategies, by name; keys are checked against each strategy's own struct.
+    strategy: Mapping[str, Mapping[str, Any]] = {}
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read a TOML file; raises ConfigError naming file and key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"config {path}: {error.strerror or error}") from None
+    try:
+        data = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"config {path}: not TOML: {error}") from None
+    try:
+        return convert(data, RunConfig)
+    except ConfigError as error:
+        raise ConfigError(f"config {path}: {error}") from None
+
+
+def convert(data: Mapping[str, Any], target: type[T], place: str = "") -> T:
+    """Settings onto a struct; unknown keys and wrong types are errors that name their place."""
+    check_keys(data, target, place)
+    try:
+        return msgspec.convert(data, target, strict=True)
+    except msgspec.ValidationError as error:
+        text = str(error).replace("`$", f"`{place or 'config'}")
+        raise ConfigError(text) from None
+
+
+def check_keys(data: Any, target: Any, place: str = "") -> None:
+    """Every key of nested settings must be a field of the struct it lands in."""
+    struct = _struct_of(target)
+    if struct is None or not isinstance(data, Mapping):
+        item = _item_of(target)
+        if item is not None and isinstance(data, list):
+            for number, entry in enumerate(data):
+                check_keys(entry, item, f"{place}[{number}]")
+        return
+    fields = {f.name: f.type for f in msgspec.structs.fields(struct)}
+    for key, value in data.items():
+        where = f"{place}.{key}" if place else key
+        if key not in fields:
+            raise ConfigError(f"unknown key {where!r}{did_you_mean(key, fields)}")
+        check_keys(value, fields[key], where)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of an error message: the nearest known word, or all of them."""
+    choices = list(known)
+    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; expected one of: {', '.join(choices)}"
+
+
+def secret_from_environment(venue: str) -> tuple[str, str, str] | None:
+    """Key, secret and passphrase of a venue from ONEPRICE_<VENUE>_KEY, _SECRET, _PASSPHRASE."""
+    prefix = f"ONEPRICE_{venue.upper()}_"
+    key, secret = os.environ.get(prefix + "KEY", ""), os.environ.get(prefix + "SECRET", "")
+    if not key and not secret:
+        return None
+    if not key or not secret:
+        missing = "KEY" if not key else "SECRET"
+        raise ConfigError(f"environment: {prefix}{missing} is missing beside its other half")
+    return key, secret, os.environ.get(prefix + "PASSPHRASE", "")
+
+
+def _struct_of(target: Any) -> type[msgspec.Struct] | None:
+    if isinstance(target, type) and issubclass(target, msgspec.Struct):
+        return target
+    if typing.get_origin(target) in (types.UnionType, typing.Union):
+        for part in typing.get_args(target):
+            found = _struct_of(part)
+            if found is not None:
+                return found
+    return None
+
+
+def _item_of(target: Any) -> Any:
+    if typing.get_origin(target) in (tuple, list):
+        return typing.get_args(target)[0]
+    return None
+

@@ -1,0 +1,238 @@
+"""A run: twins or venues, desk, gateways, runtime, journal and tape, wired and let go."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from oneprice import kernel
+from oneprice.app.build import build_desk, live_endpoints, wanted_of
+from oneprice.app.config import ConfigError, RunConfig, VenueConfig, secret_from_environment
+from oneprice.app.lab import Lab, start_lab, twin_endpoints
+from oneprice.app.session import JOURNAL, SUMMARY, TAPE, TurnJournal, create_session
+from oneprice.app.summary import Summary, summarise
+from oneprice.shell.clock import Clock
+from oneprice.shell.desk import Desk
+from oneprice.shell.gateway import Gateway
+from oneprice.shell.runtime import Runtime
+from oneprice.store.journal import JournalWriter
+from oneprice.store.tape import TapeWriter
+from oneprice.venues.contract import Credentials
+
+log = structlog.get_logger("run")
+
+SETTLE_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 20.0
+TAPE_EVERY_S = 0.5
+LOOK_EVERY_S = 0.25
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class Running(msgspec.Struct):
+    """A run in progress, for whoever shows it."""
+
+    desk: Desk
+    runtime: Runtime
+    gateways: list[Gateway]
+    started: float
+    ends: float  # monotonic seconds, 0 without an end
+    phase: str = "connecting"
+
+
+Look = Callable[[Running], None]
+
+
+def session_name(at: int) -> str:
+    """A prefix for client order ids that no earlier session had: milliseconds in base 36."""
+    number, text = at // 1_000_000, ""
+    while number:
+        number, digit = divmod(number, 36)
+        text = _DIGITS[digit] + text
+    return text
+
+
+async def run(
+    config: RunConfig, directory: Path, *, look: Look | None = None, stop: asyncio.Event
+) -> Summary:
+    """Trade until the time is over or `stop` is set; legs in flight are finished first."""
+    clock = Clock()
+    session = session_name(clock.now())
+    create_session(directory, session, kernel.NAME, config)
+    lab = await _lab(config)
+    try:
+        return await _trade(config, directory, session, clock, lab, look=look, stop=stop)
+    finally:
+        if lab is not None:
+            await lab.close()
+
+
+async def _lab(config: RunConfig) -> Lab | None:
+    """Twins for the venues that have no endpoints of their own."""
+    names = [v.name for v in config.venues if not v.endpoints]
+    return await start_lab(names, config.market) if names else None
+
+
+async def _trade(
+    config: RunConfig,
+    directory: Path,
+    session: str,
+    clock: Clock,
+    lab: Lab | None,
+    *,
+    look: Look | None,
+    stop: asyncio.Event,
+) -> Summary:
+    tape = TapeWriter(directory / TAPE) if config.record else None
+    journal = TurnJournal(JournalWriter(directory / JOURNAL, durable=config.durable_journal))
+    credentials = {v.name: _credentials(v, lab) for v in config.venues}
+    desk = build_desk(config, session, credentials, tape)
+    runtime = Runtime(desk, clock, journal, busy_poll=config.busy_poll)
+    gateways = {
+        v.name: Gateway(
+            desk.dialect(v.name), _endpoints(desk, v, lab), runtime, clock, wanted_of(v)
+        )
+        for v in config.venues
+    }
+    runtime.dispatch = lambda venue, request: gateways[venue].outbox.put(request)
+    runtime.on_news = lambda: _hand_out(desk, gateways)
+    running = Running(desk, runtime, list(gateways.values()), time.monotonic(), 0.0)
+    background = [asyncio.create_task(_keep(tape))] if tape is not None else []
+    if look is not None:
+        background.append(asyncio.create_task(_looks(look, running)))
+    try:
+        await asyncio.gather(*(g.prepare() for g in gateways.values()))
+        await asyncio.gather(*(g.open() for g in gateways.values()))
+        await _settled(gateways, stop)
+        _tune_collector()
+        started = time.monotonic()
+        running.phase = "trading"
+        running.ends = started + config.seconds if config.seconds else 0.0
+        markets = [(v.name, m) for v in config.venues for m in v.markets]
+        at = clock.now()
+        desk.begin(markets, at)
+        runtime.poke(at)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), config.seconds or None)
+        running.phase = "stopping"
+        runtime.stop_requested("interrupted" if stop.is_set() else "time is over")
+        await _quiet(desk)
+        seconds = time.monotonic() - started
+        return summarise(
+            runtime, running.gateways, seconds=seconds, kernel=kernel.NAME, session=str(directory)
+        )
+    finally:
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        await asyncio.gather(*(g.close() for g in gateways.values()))
+        runtime.close()
+        journal.close()
+        if tape is not None:
+            tape.close()
+
+
+def write_summary(directory: Path, summary: Summary) -> None:
+    (directory / SUMMARY).write_bytes(msgspec.json.encode(summary) + b"\n")
+
+
+def stop_on_signals(stop: asyncio.Event) -> None:
+    """Ctrl-C and a polite kill stop new risk; the second Ctrl-C is Python's own."""
+    loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        stop.set()
+        loop.remove_signal_handler(signal.SIGINT)
+
+    loop.add_signal_handler(signal.SIGINT, asked)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+
+
+def start(main: Callable[[], Awaitable[Summary]]) -> Summary:
+    """Run a coroutine on the fastest loop this machine has."""
+    try:
+        import uvloop  # noqa: PLC0415 -- not on every platform
+    except ImportError:
+        factory = asyncio.new_event_loop
+    else:
+        factory = uvloop.new_event_loop
+
+    async def body() -> Summary:
+        return await main()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(body())
+
+
+def _credentials(venue: VenueConfig, lab: Lab | None) -> Credentials | None:
+    if not venue.endpoints and lab is not None:
+        return lab.twins[venue.name].credentials()
+    found = secret_from_environment(venue.name)
+    return None if found is None else Credentials(*found)
+
+
+def _endpoints(desk: Desk, venue: VenueConfig, lab: Lab | None) -> Mapping[str, str]:
+    spec = desk.dialect(venue.name).feed.spec
+    if not venue.endpoints and lab is not None:
+        twin = lab.twins[venue.name]
+        return twin_endpoints(venue.name, twin.rest, twin.ws, spec.hosts["live"])
+    endpoints = {**live_endpoints(spec), **venue.endpoints}
+    unknown = [key for key in venue.endpoints if key not in spec.hosts["live"]]
+    if unknown:
+        known = ", ".join(spec.hosts["live"])
+        raise ConfigError(f"venue {venue.name}: endpoint {unknown[0]!r}; expected one of {known}")
+    return endpoints
+
+
+def _hand_out(desk: Desk, gateways: Mapping[str, Gateway]) -> None:
+    while desk.news:
+        news, desk.news = desk.news, []
+        for venue, output in news:
+            gateway = gateways.get(venue)
+            if gateway is not None:
+                gateway.news(output)
+
+
+async def _settled(gateways: Mapping[str, Gateway], stop: asyncio.Event) -> None:
+    """Wait until every line is up and every book known; go on after a while with what there is."""
+    deadline = time.monotonic() + SETTLE_TIMEOUT_S
+    while not stop.is_set() and not all(g.settled for g in gateways.values()):
+        if time.monotonic() > deadline:
+            missing = [m for g in gateways.values() for m in g.unsettled()]
+            log.warning("starting although not all is ready", missing=missing)
+            return
+        await asyncio.sleep(0.02)
+
+
+async def _quiet(desk: Desk) -> None:
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while not desk.engine.quiet and time.monotonic() < deadline:  # noqa: ASYNC110 -- pure core
+        await asyncio.sleep(0.02)
+    if not desk.engine.quiet:
+        log.error("stopped with legs in flight", groups=len(desk.engine.report.groups()))
+
+
+async def _keep(tape: TapeWriter) -> None:
+    while True:
+        await asyncio.sleep(TAPE_EVERY_S)
+        await asyncio.to_thread(tape.flush)
+
+
+async def _looks(look: Look, running: Running) -> None:
+    while True:
+        look(running)
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _tune_collector() -> None:
+    # What exists now lives to the end: the collector need not walk it in the hot path.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
+

@@ -1,0 +1,89 @@
+"""The summary of a run: the shape that scripts rely on (docs/cli.md)."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from oneprice.model.units import MICRO, plain
+from oneprice.shell.gateway import Gateway
+from oneprice.shell.runtime import Runtime
+
+GROUP_ENDS = ("HEDGED", "FLAT", "STUCK")
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Heard to sent, microseconds: the last frame of a turn's first input to the order's write."""
+
+    p50: float | None
+    p99: float | None
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """Money is text: exact decimals in the reporting asset."""
+
+    seconds: float
+    frames: int
+    intents: int
+    refused: dict[str, int]
+    groups: dict[str, int]
+    orders: int
+    fills: int
+    pnl: dict[str, str]
+    equity_change: str
+    ledger_residual: str
+    resyncs: int
+    latency_us: Latency
+    clutch: str
+    discrepancies: list[str]  # where a venue and our ledger disagreed
+    rejected_frames: dict[str, int]
+    reconnects: int
+    turns: int
+    kernel: str
+    session: str
+
+
+def quantile(values: Sequence[int], share: float) -> int | None:
+    """The value below which `share` of the values lie; None of nothing."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def microseconds(nanos: int | None) -> float | None:
+    return None if nanos is None else round(nanos / MICRO, 1)
+
+
+def summarise(
+    runtime: Runtime, gateways: Sequence[Gateway], *, seconds: float, kernel: str, session: str
+) -> Summary:
+    """Everything a person or a script asks after a run."""
+    desk = runtime.desk
+    report = desk.engine.report
+    counts = report.counts()
+    ends = report.group_ends()
+    latencies = list(runtime.latencies_ns)
+    return Summary(
+        seconds=round(seconds, 3),
+        frames=desk.frames,
+        intents=counts.get("intents", 0),
+        refused=dict(report.refusals()),
+        groups={end: ends.get(end, 0) for end in GROUP_ENDS},
+        orders=counts.get("orders", 0),
+        fills=counts.get("fills", 0),
+        pnl={cause: plain(amount) for cause, amount in report.profit().items()},
+        equity_change=plain(report.equity_change()),
+        ledger_residual=plain(report.residual()),
+        resyncs=sum(g.resyncs for g in gateways),
+        latency_us=Latency(
+            p50=microseconds(quantile(latencies, 0.50)),
+            p99=microseconds(quantile(latencies, 0.99)),
+        ),
+        clutch=report.clutch or "closed",
+        discrepancies=[f"{d.kind} {d.subject}: {d.found}" for d in report.discrepancies],
+        rejected_frames=dict(desk.rejected),
+        reconnects=sum(g.reconnects for g in gateways),
+        turns=runtime.turns,
+        kernel=kernel,
+        session=session,
+    )

@@ -1,0 +1,102 @@
+"""`oneprice run`: trade, and show what is going on."""
+
+import asyncio
+import re
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from oneprice.app.build import check_strategies
+from oneprice.app.config import ConfigError, RunConfig, load_config
+from oneprice.app.lab import LabError
+from oneprice.app.run import Look, start, stop_on_signals, write_summary
+from oneprice.app.run import run as trade
+from oneprice.app.summary import Summary
+from oneprice.cli.screen import Screen, print_summary
+from oneprice.cli.speech import EXIT_WRONG, complain, quiet_logs, say
+from oneprice.shell.gateway import NoAnswer
+
+_UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "ms": 0.001}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
+
+
+def seconds_of(text: str) -> float:
+    """60s, 2m, 1.5h or plain seconds; raises ConfigError with what was found."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ConfigError(f"--for: found {text!r}, expected a duration such as 60s, 5m or 1h")
+    return float(match[1]) * _UNITS_S[match[2]]
+
+
+def run(
+    for_: Annotated[str, typer.Option("--for", help="How long, e.g. 60s, 5m.")] = "",
+    market: Annotated[str, typer.Option(help="seed:N, or tape:DIR with recordings.")] = "",
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="Only this strategy; may be repeated.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file.")] = None,
+    session: Annotated[Path | None, typer.Option(help="Where to keep tape and journal.")] = None,
+    busy_poll: Annotated[bool, typer.Option(help="Never sleep: a core for latency.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Trade between twins on this machine (default) or the venues of a configuration."""
+    changes: dict[str, Any] = {}
+    if for_:
+        changes["seconds"] = seconds_of(for_)
+    if market:
+        changes["market"] = market
+    if strategy:
+        changes["strategies"] = tuple(strategy)
+    if busy_poll:
+        changes["busy_poll"] = True
+    loaded = load_config(config) if config is not None else RunConfig()
+    chosen = for_market(msgspec.structs.replace(loaded, **changes), given=config is not None)
+    check_strategies(chosen)
+    directory = session if session is not None else _new_directory()
+    quiet_logs()
+    screen = None if as_json else Screen()
+    try:
+        summary = start(lambda: _run(chosen, directory, screen))
+    except (LabError, NoAnswer) as error:
+        complain(str(error))
+        raise typer.Exit(EXIT_WRONG) from None
+    finally:
+        if screen is not None:
+            screen.close()
+    write_summary(directory, summary)
+    if as_json:
+        say(msgspec.json.encode(summary).decode())
+    else:
+        print_summary(summary)
+    if summary.ledger_residual != "0" or summary.groups["STUCK"]:
+        raise typer.Exit(EXIT_WRONG)
+
+
+def for_market(config: RunConfig, *, given: bool) -> RunConfig:
+    """Recordings exist for the venues they exist for: without a file, play what is there."""
+    if given or not config.market.startswith("tape:"):
+        return config
+    recorded = tuple(
+        msgspec.structs.replace(v, symbols=("BTCUSDT", "ETHUSDT"))
+        for v in config.venues
+        if v.name == "binance"
+    )
+    return msgspec.structs.replace(config, venues=recorded)
+
+
+async def _run(config: RunConfig, directory: Path, screen: Screen | None) -> Summary:
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    look: Look | None = screen.show if screen is not None else None
+    return await trade(config, directory, look=look, stop=stop)
+
+
+def _new_directory() -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    root = Path("sessions")
+    root.mkdir(exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f"{stamp}-", dir=root))

@@ -1,0 +1,71 @@
+"""The outbox: urgent first, stale entries dropped, nothing sent before its way is open."""
+
+import asyncio
+
+from oneprice.model.commands import Priority
+from oneprice.shell import outbox as module
+from oneprice.shell.clock import Clock
+from oneprice.shell.outbox import Outbox
+from oneprice.shell.pacing import Pacer
+from oneprice.venues.contract import Limit, Request
+
+LIMIT = Limit(bucket="orders", count=2, per_ms=200)
+
+
+class Way:
+    """Records what went and what was given up; can be closed."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.given_up: list[tuple[str, str]] = []
+        self.open = True
+        self.outbox = Outbox(
+            Pacer([LIMIT]),
+            Clock(),
+            ready=lambda _: self.open,
+            send=lambda r: self.sent.append(r.tag),
+            give_up=lambda r, why: self.given_up.append((r.tag, why)),
+        )
+
+    def put(self, tag: str, priority: Priority) -> None:
+        self.outbox.put(Request(tag=tag, priority=priority, cost=(("orders", 1),)))
+
+
+async def test_what_fits_leaves_at_once() -> None:
+    way = Way()
+    way.put("a", Priority.UNWIND)
+    way.put("b", Priority.UNWIND)
+    assert way.sent == ["a", "b"]
+
+
+async def test_the_urgent_overtake_those_who_wait() -> None:
+    way = Way()
+    for tag in ("x", "y"):
+        way.put(tag, Priority.UNWIND)
+    for tag, priority in (("entry", Priority.ENTRY), ("hedge", Priority.HEDGE),
+                          ("unwind", Priority.UNWIND)):  # fmt: skip
+        way.put(tag, priority)
+    await asyncio.sleep(0.9)
+    assert way.sent[:3] == ["x", "y", "unwind"]
+    assert way.sent.index("hedge") < (way.sent + ["entry"]).index("entry")
+
+
+async def test_an_entry_that_waited_too_long_is_dropped_and_said_so() -> None:
+    way = Way()
+    way.open = False
+    way.put("entry", Priority.ENTRY)
+    way.put("cancel", Priority.CANCEL)
+    await asyncio.sleep(module.ENTRY_PATIENCE_NS / 1e9 + 0.2)
+    assert way.given_up == [("entry", "rate_limited")]
+    way.open = True
+    await asyncio.sleep(0.1)
+    assert way.sent == ["cancel"]
+
+
+async def test_closing_gives_up_what_waits() -> None:
+    way = Way()
+    way.open = False
+    way.put("hedge", Priority.HEDGE)
+    way.outbox.close()
+    assert way.given_up == [("hedge", "closing")]
+    assert way.sent == []
