@@ -13,6 +13,8 @@ How the shell uses a dialect
   frames     every frame goes to `Feed.decode` (public sockets) or `Trade.decode` (the others).
   gap        when decode yields FeedLost the shell, within the venue's budget, sends
              `Feed.snapshot(id)` again, or where that is None subscribes the topic anew.
+  silence    when a book's stream says nothing for too long the shell calls `Feed.silenced`: that
+             book is lost (FeedLost "silent") and resynced as after a gap.
   drop       when a public socket is lost the shell calls `Feed.dropped(socket, at)`: every book on
              it is lost (FeedLost "disconnected"); then it reconnects and subscribes again.
   orders     `Trade.encode(command, at)` gives requests; each is signed by `Trade.sign` at the very
@@ -203,6 +205,7 @@ class Feed(Protocol):
     def answered(self, answer: Answer, at: Nanos) -> Sequence[Output]: ...
     def follow_ups(self) -> Sequence[Request]: ...
     def dropped(self, socket: str, at: Nanos) -> Sequence[Output]: ...
+    def silenced(self, instrument: InstrumentId, at: Nanos) -> Sequence[Output]: ...
 
 
 class Trade(Protocol):

@@ -367,6 +367,13 @@ class BinanceFeed:
         """No answer here leads to another question."""
         return ()
 
+    def silenced(self, instrument: InstrumentId, at: Nanos) -> Sequence[Output]:
+        """The stream of this book stopped talking, however alive its socket is."""
+        line = self._lines[instrument]
+        line.book.lose()
+        line.frames.clear()
+        return (self._lose(line, "silent", "", at),)
+
     def dropped(self, socket: str, at: Nanos) -> Sequence[Output]:
         """The socket is gone and with it the proof of every book on it."""
         lost: list[Output] = []

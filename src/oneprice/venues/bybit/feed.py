@@ -250,6 +250,11 @@ class BybitFeed:
                 lost.append(FeedLost(at=at, instrument=name, reason="disconnected"))
         return lost
 
+    def silenced(self, instrument: InstrumentId, at: Nanos) -> Sequence[Output]:
+        """The stream of this book stopped talking, however alive its socket is."""
+        self.books[instrument].lose()
+        return (FeedLost(at=at, instrument=instrument, reason="silent"),)
+
     # Answers ----------------------------------------------------------------------------
 
     def answered(self, answer: Answer, at: Nanos) -> Sequence[Output]:
