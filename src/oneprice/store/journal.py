@@ -74,6 +74,6 @@ def read_journal(path: Path) -> Iterator[bytes]:
         if length > RECORD_BYTES_MAX or not good:
             if end >= len(data) or not data[place:].strip(b"\0"):
                 return
-            raise JournalDamaged(f"{path}: damaged at byte {place}: the record's checksum is wrong")
+            raise JournalDamaged(f"{path}: damaged at byte {place}: a record's checksum is wrong")
         yield payload
         place = end
