@@ -47,7 +47,7 @@ async def test_the_urgent_overtake_those_who_wait() -> None:
         way.put(tag, priority)
     await asyncio.sleep(0.9)
     assert way.sent[:3] == ["x", "y", "unwind"]
-    assert way.sent.index("hedge") < (way.sent + ["entry"]).index("entry")
+    assert way.sent.index("hedge") < [*way.sent, "entry"].index("entry")
 
 
 async def test_an_entry_that_waited_too_long_is_dropped_and_said_so() -> None:

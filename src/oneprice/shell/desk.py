@@ -146,8 +146,7 @@ class Desk:
     def silent(self, venue: str, instrument: InstrumentId, at: Nanos) -> None:
         """A stream said nothing for too long: its book is unknown, however alive the socket."""
         self._record(InputKind.SILENT, venue, at, instrument)
-        self._dialects[venue].feed.books[instrument].lose()
-        self._take(venue, [FeedLost(at=at, instrument=instrument, reason="silent")])
+        self._take(venue, self._dialects[venue].feed.silenced(instrument, at))
 
     def begin(self, markets: Sequence[tuple[str, str]], at: Nanos) -> None:
         """Everything is connected: ask the accounts, reconcile, then trade."""

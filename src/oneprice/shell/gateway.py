@@ -50,6 +50,7 @@ class Line(msgspec.Struct):
     connection: Connection
     topics: list[Topic]
     ready: bool = False
+    asked: int = 0  # when the last control request was sent
 
 
 class Gateway:
@@ -210,9 +211,7 @@ class Gateway:
         for start in range(0, len(line.topics), spec.topics_per_request):
             await self._subscribe(line, line.topics[start : start + spec.topics_per_request])
         line.ready = True
-        at = self._clock.now()
-        self._desk.event(LinkChanged(at=at, venue=self.name, socket=spec.name, up=True))
-        self._runtime.poke(at)
+        self._link_changed(spec, up=True)
 
     async def _subscribe(self, line: Line, topics: Sequence[Topic]) -> None:
         """One request; where it fails as a whole each topic is tried alone."""
@@ -229,14 +228,15 @@ class Gateway:
             self._start_resync(topic.instrument, first=True)
 
     async def _ask(self, line: Line, topics: Sequence[Topic], *, on: bool) -> Ack:
+        gap = int(SECOND / line.spec.requests_per_second)
+        await asyncio.sleep(max(0, line.asked + gap - self._clock.now()) / SECOND)
+        line.asked = self._clock.now()
         number = next(self._numbers)
         waiting = self._await_ack(f"ack:{number}")
         payload = self._dialect.feed.subscribe(topics, number, on=on)
         if not line.connection.send(payload):
             raise ConnectionError("socket down while subscribing")
-        ack = await self._bounded(waiting, f"subscription on {line.spec.name}")
-        await asyncio.sleep(1 / line.spec.requests_per_second)
-        return ack
+        return await self._bounded(waiting, f"subscription on {line.spec.name}")
 
     def _closed(self, connection: Connection, reason: str) -> None:
         line = next(x for x in self.lines if x.connection is connection)
@@ -250,13 +250,19 @@ class Gateway:
         for order_id, (_, socket) in list(self._pending.items()):
             if socket == line.spec.name:
                 self._uncertain(order_id, "socket lost")
-        if was_ready:
-            self._desk.event(
-                LinkChanged(
-                    at=at, venue=self.name, socket=line.spec.name, up=False, reason=reason
-                )
-            )
         self._runtime.poke(at)
+        if was_ready:
+            self._link_changed(line.spec, up=False, reason=reason)
+
+    def _link_changed(self, spec: SocketSpec, *, up: bool, reason: str = "") -> None:
+        """Only what tells of our orders and money concerns the engine: what was said while it
+        was away was said to nobody, and must be asked for."""
+        if spec.role == "private":
+            at = self._clock.now()
+            self._desk.event(
+                LinkChanged(at=at, venue=self.name, socket=spec.name, up=up, reason=reason)
+            )
+            self._runtime.poke(at)
 
     # Books ---------------------------------------------------------------------------------
 
@@ -372,6 +378,8 @@ class Gateway:
 
     def _never_sent(self, request: Request, reason: str) -> None:
         """A request that never left: an order in it certainly does not exist."""
+        if self._closing:
+            return
         log.warning("not sent", venue=self.name, request=request.tag, reason=reason)
         if request.tag.startswith("place:"):
             at = self._clock.now()

@@ -1,0 +1,150 @@
+"""The shapes that scripts rely on: one JSON document on standard output, and nothing else there."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+ONEPRICE = [sys.executable, "-m", "oneprice.cli.main"]
+
+
+def oneprice(*words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*ONEPRICE, *words], capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+    directory = tmp_path_factory.mktemp("run") / "session"
+    done = oneprice("run", "--for", "12s", "--json", "--session", str(directory))
+    assert done.returncode == 0, done.stderr
+    return directory, json.loads(done.stdout)
+
+
+def test_a_run_says_everything_that_scripts_ask(session) -> None:
+    _, summary = session
+    expected = {
+        "seconds": float, "frames": int, "intents": int, "refused": dict, "groups": dict,
+        "orders": int, "fills": int, "pnl": dict, "equity_change": str, "ledger_residual": str,
+        "resyncs": int, "latency_us": dict, "clutch": str,
+    }  # fmt: skip
+    assert {name: type(summary[name]) for name in expected} == expected
+    assert set(summary["groups"]) == {"HEDGED", "FLAT", "STUCK"}
+    assert set(summary["latency_us"]) == {"p50", "p99"}
+    assert 11.5 < summary["seconds"] < 40
+
+
+def test_the_causes_add_up_to_the_change_in_equity(session) -> None:
+    _, summary = session
+    assert sum(Decimal(v) for v in summary["pnl"].values()) == Decimal(summary["equity_change"])
+    assert summary["ledger_residual"] == "0"
+
+
+def test_in_calm_weather_nothing_sticks(session) -> None:
+    _, summary = session
+    assert summary["clutch"] == "closed"
+    assert summary["groups"]["STUCK"] == 0
+    assert summary["discrepancies"] == []
+    assert summary["rejected_frames"] == {}
+    assert summary["frames"] > 500
+
+
+def test_a_replay_decides_the_same(session) -> None:
+    directory, summary = session
+    done = oneprice("parity", str(directory), "--json")
+    result = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert set(result) == {"decisions", "equal", "first_difference"}
+    assert result["first_difference"] is None
+    assert result["decisions"] == result["equal"] > 0
+
+
+def test_a_replay_that_differs_is_named(session, tmp_path: Path) -> None:
+    directory, _ = session
+    for name in ("session.json", "inputs.tape", "decisions.journal"):
+        (tmp_path / name).write_bytes((directory / name).read_bytes())
+    manifest = json.loads((tmp_path / "session.json").read_text())
+    manifest["session"] = "other"
+    (tmp_path / "session.json").write_text(json.dumps(manifest))
+    done = oneprice("parity", str(tmp_path), "--json")
+    result = json.loads(done.stdout)
+    if result["decisions"]:
+        assert done.returncode == 1
+        assert set(result["first_difference"]) == {"turn", "replayed", "journaled"}
+
+
+def test_the_reference_kernel_replays_a_native_session(session) -> None:
+    directory, _ = session
+    done = subprocess.run(
+        [*ONEPRICE, "parity", str(directory), "--json"],
+        env={**os.environ, "ONEPRICE_KERNEL": "reference"},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["first_difference"] is None
+
+
+def test_a_twin_says_when_it_is_ready_and_stops_when_asked() -> None:
+    twin = subprocess.Popen([*ONEPRICE, "twin", "bybit"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert twin.stdout is not None
+        ready = json.loads(twin.stdout.readline())
+        assert set(ready) == {"venue", "rest", "ws", "accounts", "instruments"}
+        assert ready["venue"] == "bybit"
+        assert ready["rest"].startswith("http://127.0.0.1:")
+        assert ready["ws"].startswith("ws://127.0.0.1:")
+        assert set(ready["accounts"][0]) == {"key", "secret", "passphrase"}
+        assert {"market": "linear", "id": "BTCUSDT"} in ready["instruments"]
+        port = ready["rest"].rpartition(":")[2]
+        busy = oneprice("twin", "bybit", "--port", port)
+        assert busy.returncode == 1
+        assert port in busy.stderr
+    finally:
+        twin.send_signal(signal.SIGTERM)
+        assert twin.wait(10) == 0
+
+
+def test_ctrl_c_stops_new_risk_and_prints_the_summary(tmp_path: Path) -> None:
+    run = subprocess.Popen(
+        [*ONEPRICE, "run", "--json", "--session", str(tmp_path / "s")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(8)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=40)
+    assert run.returncode == 0, err
+    assert json.loads(out)["groups"]["STUCK"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["run", "--for", "soon"], "--for: found 'soon', expected a duration"),
+        (["run", "--market", "tape:/nowhere"], "market tape:/nowhere: no such file"),
+        (["run", "--market", "sunny"], "market 'sunny': expected seed:N or tape:PATH"),
+        (["run", "--strategy", "spot_future"], "did you mean 'spot_futures'"),
+        (["run", "--config", "/nowhere.toml"], "/nowhere.toml: No such file"),
+        (["twin", "bybitt"], "did you mean 'bybit'"),
+        (["parity", "/nowhere"], "session.json: No such file"),
+    ],
+)
+def test_bad_input_is_one_clear_line(words: list[str], complaint: str, tmp_path: Path) -> None:
+    extra = ["--session", str(tmp_path / "s")] if words[0] == "run" else []
+    done = oneprice(*words, *extra)
+    assert done.returncode in (1, 2)
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_session_is_never_overwritten(session) -> None:
+    directory, _ = session
+    done = oneprice("run", "--for", "1s", "--session", str(directory))
+    assert done.returncode == 2
+    assert "not empty" in done.stderr
