@@ -22,6 +22,9 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True):
     book_age_ms_max: int = 2_000  # each book, milliseconds since its last change
     leg_skew_ms_max: int = 2_000  # between the youngest and the oldest book, milliseconds
     groups_per_pair_max: int = 1  # groups and holdings of one strategy in one pair, count
+    # After an adverse, timed or stopped exit, or a leg that was missed: no new try in that pair
+    # for so long, milliseconds.
+    rest_ms: int = 10_000
     collar_bps: Decimal = Decimal("150")  # limit price against mark, index or the other legs
     margin_fraction: Decimal = Decimal("0.2")  # of notional that must be free for a derivative
 

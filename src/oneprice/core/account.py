@@ -1,0 +1,72 @@
+"""What the venues said about our accounts: fee tiers, balances, positions, checks."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from oneprice.core.strategy import Fees
+from oneprice.model.events import BalanceReported, FeesReported, PositionReported
+from oneprice.model.instrument import Instrument
+from oneprice.model.settings import EngineSettings
+from oneprice.model.units import Asset, InstrumentId, Nanos
+
+WalletKey = tuple[str, str, Asset]  # venue, wallet, asset
+MarketKey = tuple[str, str]  # venue, market
+
+
+class Accounts:
+    """The latest statements of the venues; nothing here is our own arithmetic."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._fees: dict[tuple[str, str, str], Fees] = {}
+        self._wallet_of: dict[MarketKey, str] = {}
+        self.balances: dict[WalletKey, BalanceReported] = {}
+        self.positions: dict[InstrumentId, PositionReported] = {}
+        self.markets: dict[MarketKey, bool] = {}  # asked about; True once checked
+        self.checked_at: dict[MarketKey, Nanos] = {}
+
+    def hear(self, event: FeesReported | BalanceReported | PositionReported) -> bool:
+        """Keep a statement; True where it is news."""
+        match event:
+            case FeesReported():
+                key = (event.venue, event.market, event.symbol)
+                fees = Fees(event.maker, event.taker)
+                known = self._fees.get(key)
+                self._fees[key] = fees
+                return known != fees
+            case BalanceReported():
+                before = self.balances.get((event.venue, event.wallet, event.asset))
+                self.balances[event.venue, event.wallet, event.asset] = event
+                return before is None or before.total != event.total
+            case PositionReported():
+                held = self.positions.get(event.instrument)
+                self.positions[event.instrument] = event
+                return held is None or held.lots != event.lots
+
+    def fees(self, instrument: Instrument) -> Fees | None:
+        own = self._fees.get((instrument.venue, instrument.market, instrument.symbol))
+        return own or self._fees.get((instrument.venue, instrument.market, ""))
+
+    def is_checked(self, instrument: Instrument) -> bool:
+        return self.markets.get((instrument.venue, instrument.market), False)
+
+    def wallet_of(self, venue: str, market: str) -> str:
+        """The wallet behind a market: as configured, else by its name, else the only one."""
+        known = self._wallet_of.get((venue, market))
+        if known is not None:
+            return known
+        told = self._settings.wallets.get(f"{venue}:{market}")
+        wallets = list(dict.fromkeys(w for v, w, _ in self.balances if v == venue))
+        found = told or (wallets[0] if len(wallets) == 1 and market not in wallets else market)
+        if self.markets.get((venue, market)):
+            self._wallet_of[venue, market] = found  # the same for ever, once it is relied on
+        return found
+
+    def markets_of(self, venue: str, wallet: str) -> Sequence[str]:
+        """The markets whose check tells about a wallet."""
+        found = [m for v, m in self.markets if v == venue and self.wallet_of(v, m) == wallet]
+        return found or [m for v, m in self.markets if v == venue]
+
+    def reported(self, key: WalletKey) -> Decimal | None:
+        told = self.balances.get(key)
+        return None if told is None else told.total

@@ -1,0 +1,321 @@
+"""The gate: small named rules; the first refusal wins and is counted by its name.
+
+Approved is made here and nowhere else, and only an Approved intent can become orders: permission
+is a type, not a habit. A rule can only refuse, so adding one never permits more. Intents that
+close a holding reduce risk: they pass by the rules that limit new risk, and by no other.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from oneprice.core.strategy import Fees, Holding, Intent, IntentLeg
+from oneprice.model.instrument import Instrument, Payoff
+from oneprice.model.settings import GateSettings
+from oneprice.model.units import BPS, MILLI, ZERO, Asset, InstrumentId, Lots, Money, Nanos, Side
+
+
+class Approved(msgspec.Struct, frozen=True):
+    """An intent that may become orders."""
+
+    intent: Intent
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """An intent that may not, and the rule that said so."""
+
+    intent: Intent
+    rule: str
+
+
+class Facts(Protocol):
+    """What the rules may know. All money in the reporting asset."""
+
+    @property
+    def now(self) -> Nanos: ...
+    @property
+    def limits(self) -> GateSettings: ...
+    @property
+    def clutch(self) -> str: ...
+    @property
+    def stopping(self) -> bool: ...
+    @property
+    def trading(self) -> bool: ...
+    def instrument(self, instrument: InstrumentId) -> Instrument | None: ...
+    def age(self, instrument: InstrumentId) -> Nanos | None: ...
+    def fees(self, instrument: InstrumentId) -> Fees | None: ...
+    def mark(self, instrument: InstrumentId) -> Decimal | None: ...
+    def index(self, instrument: InstrumentId) -> Decimal | None: ...
+    def rate(self, asset: Asset) -> Decimal | None: ...
+    def available(self, instrument: InstrumentId, asset: Asset) -> Money | None: ...
+    def reconciled(self, instrument: InstrumentId) -> bool: ...
+    def is_free(self, instrument: InstrumentId) -> bool: ...
+    def in_pair(self, strategy: str, instruments: Iterable[InstrumentId]) -> int: ...
+    def resting(self, strategy: str, instruments: Iterable[InstrumentId]) -> bool: ...
+    def holding(self, holding: str) -> Holding | None: ...
+    def all_holdings(self) -> Sequence[Holding]: ...
+    def venue_gross(self, venue: str) -> Money: ...
+    def asset_net(self, base: Asset) -> Decimal:
+        """Signed coins that are not hedged by anything of ours."""
+        ...
+
+    def lost_today(self) -> Money: ...
+
+
+class Rule(NamedTuple):
+    """A named condition; `new_risk` rules are not asked about intents that close a holding."""
+
+    name: str
+    holds: Callable[[Intent, Facts], bool]
+    new_risk: bool
+
+
+class Gate:
+    """Asks the rules in their order."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = tuple(rules)
+        self.refusals: dict[str, int] = {}
+
+    def check(self, intent: Intent, facts: Facts) -> Approved | Refused:
+        for rule in self._rules:
+            if rule.new_risk and intent.closes:
+                continue
+            if not rule.holds(intent, facts):
+                self.refusals[rule.name] = self.refusals.get(rule.name, 0) + 1
+                return Refused(intent, rule.name)
+        return Approved(intent)
+
+
+# Rules ----------------------------------------------------------------------------------
+
+
+def trading_is_on(intent: Intent, facts: Facts) -> bool:
+    return facts.trading
+
+
+def clutch_is_closed(intent: Intent, facts: Facts) -> bool:
+    return not facts.clutch
+
+
+def no_stop_was_requested(intent: Intent, facts: Facts) -> bool:
+    return not facts.stopping
+
+
+def instruments_are_known(intent: Intent, facts: Facts) -> bool:
+    listed = [facts.instrument(leg.instrument) for leg in intent.legs]
+    distinct = len({leg.instrument for leg in intent.legs}) == len(intent.legs)
+    least = 1 if intent.closes else 2
+    return len(intent.legs) >= least and distinct and all(i and i.tradable for i in listed)
+
+
+def account_is_reconciled(intent: Intent, facts: Facts) -> bool:
+    return all(facts.reconciled(leg.instrument) for leg in intent.legs)
+
+
+def fees_are_known(intent: Intent, facts: Facts) -> bool:
+    return all(facts.fees(leg.instrument) is not None for leg in intent.legs)
+
+
+def card_adds_up(intent: Intent, facts: Facts) -> bool:
+    return intent.card.adds_up and intent.card.notional > 0
+
+
+def edge_is_enough(intent: Intent, facts: Facts) -> bool:
+    rate = facts.rate(intent.card.asset)
+    if rate is None:
+        return False
+    enough = intent.card.net_bps >= facts.limits.net_bps_min
+    return enough and intent.card.net * rate >= facts.limits.net_min
+
+
+def edge_is_believable(intent: Intent, facts: Facts) -> bool:
+    """So large an edge is a different coin of the same name, or a broken book."""
+    card = intent.card
+    return max(abs(card.gross_bps), abs(card.net_bps)) <= facts.limits.edge_bps_max
+
+
+def notional_is_small(intent: Intent, facts: Facts) -> bool:
+    return all(
+        notional is not None and notional <= facts.limits.leg_notional_max
+        for notional in (_notional(leg, facts) for leg in intent.legs)
+    )
+
+
+def exposure_is_small(intent: Intent, facts: Facts) -> bool:
+    gross: dict[str, Money] = {}
+    net: dict[Asset, Decimal] = {}
+    for leg in intent.legs:
+        listed, notional = facts.instrument(leg.instrument), _notional(leg, facts)
+        if listed is None or notional is None:
+            return False
+        gross[listed.venue] = gross.get(listed.venue, ZERO) + notional
+        coins = int(leg.side) * listed.base_size(leg.touch, leg.lots)
+        net[listed.base] = net.get(listed.base, ZERO) + coins
+    for venue, more in gross.items():
+        if facts.venue_gross(venue) + more > facts.limits.venue_gross_max:
+            return False
+    for base, coins in net.items():
+        rate = facts.rate(base)
+        if rate is None or abs(facts.asset_net(base) + coins) * rate > facts.limits.asset_net_max:
+            return False
+    return True
+
+
+def daily_loss_is_small(intent: Intent, facts: Facts) -> bool:
+    return facts.lost_today() <= facts.limits.daily_loss_max
+
+
+def books_are_fresh(intent: Intent, facts: Facts) -> bool:
+    ages = [facts.age(leg.instrument) for leg in intent.legs]
+    limit = facts.limits.book_age_ms_max * MILLI
+    return all(age is not None and age <= limit for age in ages)
+
+
+def legs_are_in_step(intent: Intent, facts: Facts) -> bool:
+    """An edge between a young book and an old one is mostly the age of the old one."""
+    ages = [age for leg in intent.legs if (age := facts.age(leg.instrument)) is not None]
+    if len(ages) < len(intent.legs):
+        return False
+    return max(ages) - min(ages) <= facts.limits.leg_skew_ms_max * MILLI
+
+
+def one_group_per_pair(intent: Intent, facts: Facts) -> bool:
+    there = facts.in_pair(intent.strategy, [leg.instrument for leg in intent.legs])
+    return there < facts.limits.groups_per_pair_max
+
+
+def pair_has_rested(intent: Intent, facts: Facts) -> bool:
+    """What just went wrong is not tried again at once."""
+    return not facts.resting(intent.strategy, [leg.instrument for leg in intent.legs])
+
+
+def holdings_do_not_oppose(intent: Intent, facts: Facts) -> bool:
+    """One net position per instrument: an opposite one would make exits not reduce-only."""
+    for leg in intent.legs:
+        listed = facts.instrument(leg.instrument)
+        if listed is None or not listed.is_derivative:
+            continue
+        for holding in facts.all_holdings():
+            for held in holding.legs:
+                if held.instrument == leg.instrument and held.lots * int(leg.side) < 0:
+                    return False
+    return True
+
+
+def price_is_sane(intent: Intent, facts: Facts) -> bool:
+    """Limits near the mark, or the index, or else near the other legs of the same coin."""
+    collar = facts.limits.collar_bps * BPS
+    seen: dict[Asset, Decimal] = {}
+    for leg in intent.legs:
+        listed = facts.instrument(leg.instrument)
+        if listed is None or leg.ticks <= 0 or leg.touch <= 0:
+            return False
+        price = listed.price(leg.ticks)
+        anchor = facts.mark(leg.instrument) or facts.index(leg.instrument)
+        if anchor and abs(price - anchor) > anchor * collar:
+            return False
+        touch = listed.price(leg.touch)
+        if abs(price - touch) > touch * collar:
+            return False
+        coin = touch / listed.multiplier
+        if listed.quote != intent.card.asset:
+            continue
+        other = seen.setdefault(listed.base, coin)
+        if abs(coin - other) > other * collar:
+            return False
+    return True
+
+
+def instruments_are_free(intent: Intent, facts: Facts) -> bool:
+    return all(facts.is_free(leg.instrument) for leg in intent.legs)
+
+
+def size_is_tradable(intent: Intent, facts: Facts) -> bool:
+    for leg in intent.legs:
+        listed = facts.instrument(leg.instrument)
+        if listed is None or leg.lots < max(1, listed.lots_min):
+            return False
+        if listed.lots_max and leg.lots > listed.lots_max:
+            return False
+        exempt = leg.reduce_only and listed.is_derivative
+        lowest = min(leg.ticks, leg.touch)
+        if not exempt and listed.notional(lowest, leg.lots) < listed.notional_min:
+            return False
+    return True
+
+
+def funds_are_there(intent: Intent, facts: Facts) -> bool:
+    """Where the venue said what is free: the coin to sell, the money to buy, margin to hold.
+
+    Legs that draw on one wallet are judged each by itself: venues lock in their own order, and
+    the margin fraction leaves room.
+    """
+    for leg in intent.legs:
+        listed = facts.instrument(leg.instrument)
+        if listed is None:
+            return False
+        asset, amount = _needed(leg, listed, facts.limits.margin_fraction)
+        free = facts.available(leg.instrument, asset)
+        if free is not None and amount > free:
+            return False
+    return True
+
+
+def close_fits_the_holding(intent: Intent, facts: Facts) -> bool:
+    """A close never turns a position round: against what is held, and not more than that."""
+    if not intent.closes:
+        return not any(leg.reduce_only for leg in intent.legs)
+    holding = facts.holding(intent.closes)
+    if holding is None:
+        return False
+    held = {leg.instrument: leg.lots for leg in holding.legs}
+    for leg in intent.legs:
+        listed, lots = facts.instrument(leg.instrument), held.get(leg.instrument, Lots(0))
+        if listed is None or lots * int(leg.side) >= 0:
+            return False
+        # A spot buy is larger by the fee that will be taken from what arrives.
+        slack = abs(lots) // 50 + 1 if leg.side is Side.BUY and not listed.is_derivative else 0
+        if leg.lots > abs(lots) + slack:
+            return False
+    return True
+
+
+def _notional(leg: IntentLeg, facts: Facts) -> Money | None:
+    listed = facts.instrument(leg.instrument)
+    if listed is None:
+        return None
+    rate = facts.rate(listed.quote)
+    highest = max(leg.ticks, leg.touch) if leg.side is Side.BUY else leg.touch
+    return None if rate is None else listed.notional(highest, leg.lots) * rate
+
+
+def _needed(leg: IntentLeg, listed: Instrument, margin: Decimal) -> tuple[Asset, Money]:
+    match listed.payoff:
+        case Payoff.SPOT if leg.side is Side.SELL:
+            return listed.base, listed.lot * leg.lots * listed.contract_value
+        case Payoff.SPOT:
+            return listed.quote, listed.notional(leg.ticks, leg.lots)
+        case Payoff.INVERSE:
+            return listed.settle, listed.base_size(leg.touch, leg.lots) * margin
+        case Payoff.LINEAR | Payoff.QUANTO:
+            return listed.settle, listed.notional(leg.ticks, leg.lots) * margin
+
+
+def _rules(new_risk: bool, *conditions: Callable[[Intent, Facts], bool]) -> tuple[Rule, ...]:
+    return tuple(Rule(condition.__name__, condition, new_risk) for condition in conditions)
+
+
+DEFAULT_RULES: tuple[Rule, ...] = (
+    *_rules(False, trading_is_on),
+    *_rules(True, no_stop_was_requested, clutch_is_closed),
+    *_rules(False, instruments_are_known, account_is_reconciled, instruments_are_free),
+    *_rules(True, one_group_per_pair, pair_has_rested, holdings_do_not_oppose),
+    *_rules(True, fees_are_known),
+    *_rules(False, card_adds_up, close_fits_the_holding, books_are_fresh),
+    *_rules(True, legs_are_in_step, edge_is_believable, edge_is_enough),
+    *_rules(False, size_is_tradable, price_is_sane),
+    *_rules(True, notional_is_small, exposure_is_small, daily_loss_is_small, funds_are_there),
+)

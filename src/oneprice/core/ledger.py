@@ -1,0 +1,317 @@
+"""The ledger: double entry, exact, every posting set sums to zero in every asset.
+
+Real accounts say where something is: `("venue", venue, wallet)` and `("position", instrument)`.
+Their mirror says why: `("cause", cause, group)` and `("opening",)`. Since every posting has both
+sides, profit by cause adds up to the change in equity without a rest, whatever the prices are.
+
+Contracts are an asset of their own, `lots:<instrument>`: buying some of them is an exchange of
+settle asset against contracts inside the position account; what a reduction realised moves from
+there to the wallet, by average cost as venues do it (Bybit "closed P&L", Binance "realized PNL").
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
+
+import msgspec
+
+from oneprice.model.instrument import Instrument, Payoff
+from oneprice.model.units import EXACT, ROUNDED, ZERO, Asset, InstrumentId, Money, Side
+
+Account = tuple[str, ...]
+Rates = Callable[[Asset], Decimal | None]
+
+BASIS, FUNDING, FEES, SLIPPAGE = "basis", "funding", "fees", "slippage"
+LEGGING, BORROW, CURRENCY = "legging", "borrow", "currency"
+CAUSES = (BASIS, FUNDING, FEES, SLIPPAGE, LEGGING, BORROW)  # currency is a revaluation
+OPENING: Account = ("opening",)
+STRAY = "stray"  # the group of what no group of ours explains
+
+LOTS = "lots:"
+QUANTUM = Decimal("1E-16")  # quotients are rounded once, to this
+# Products of balances and rates, exact for reports: nothing may be rounded away in a sum.
+WIDE = Context(prec=200, traps=[InvalidOperation, Inexact])
+
+
+class Posting(msgspec.Struct, frozen=True):
+    """One line of a posting set."""
+
+    account: Account
+    asset: Asset
+    amount: Decimal
+
+
+class FillFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the ledger must know about one execution."""
+
+    instrument: Instrument
+    wallet: str
+    group: str
+    side: Side
+    ticks: int
+    lots: int
+    decided: int  # ticks it was decided on
+    fee: Money
+    fee_asset: Asset
+    repair: bool = False
+
+
+class Ledger:
+    """Balances by account and asset. `post` is the only way in."""
+
+    def __init__(self) -> None:
+        self._balances: dict[Account, dict[Asset, Decimal]] = {}
+        # The accounts that are somewhere; few, while there are causes for every group.
+        self._real: dict[Account, dict[Asset, Decimal]] = {}
+        self._causes: dict[str, dict[Asset, Decimal]] = {cause: {} for cause in CAUSES}
+        self._opening_value = ZERO
+        self._unvalued: dict[Asset, Decimal] = {}
+        self._day: tuple[int, Money] = (-1, ZERO)
+        self.postings = 0
+
+    # Reading -----------------------------------------------------------------------------
+
+    def balance(self, account: Account, asset: Asset) -> Decimal:
+        return self._balances.get(account, {}).get(asset, ZERO)
+
+    def wallet(self, venue: str, wallet: str, asset: Asset) -> Decimal:
+        return self.balance(("venue", venue, wallet), asset)
+
+    def wallets(self) -> Mapping[tuple[str, str, Asset], Decimal]:
+        """Every wallet balance that the ledger holds."""
+        return {
+            (account[1], account[2], asset): amount
+            for account, assets in self._real.items()
+            if account[0] == "venue"
+            for asset, amount in assets.items()
+        }
+
+    def lots(self, instrument: InstrumentId) -> int:
+        return int(self.balance(("position", instrument), LOTS + instrument))
+
+    def positions(self) -> Mapping[InstrumentId, int]:
+        return {
+            account[1]: self.lots(account[1])
+            for account in self._real
+            if account[0] == "position" and self.lots(account[1])
+        }
+
+    def total(self, asset: Asset) -> Decimal:
+        """Sum over all accounts; zero, always."""
+        total = ZERO
+        for assets in self._balances.values():
+            total = EXACT.add(total, assets.get(asset, ZERO))
+        return total
+
+    def assets(self) -> Sequence[Asset]:
+        return list(dict.fromkeys(a for assets in self._balances.values() for a in assets))
+
+    # Posting -----------------------------------------------------------------------------
+
+    def post(self, postings: Sequence[Posting]) -> None:
+        """Book one set; it must sum to zero in every asset, and is booked whole or not at all."""
+        sums: dict[Asset, Decimal] = {}
+        for line in postings:
+            sums[line.asset] = EXACT.add(sums.get(line.asset, ZERO), line.amount)
+        assert not any(sums.values()), f"a posting set must sum to zero: {sums}"
+        for line in postings:
+            if not line.amount:
+                continue
+            assets = self._balances.setdefault(line.account, {})
+            if line.account[0] in ("venue", "position"):
+                self._real[line.account] = assets
+            assets[line.asset] = EXACT.add(assets.get(line.asset, ZERO), line.amount)
+            if line.account[0] == "cause":
+                causes = self._causes[line.account[1]]
+                causes[line.asset] = EXACT.add(causes.get(line.asset, ZERO), line.amount)
+        self.postings += 1
+
+    def open(self, account: Account, asset: Asset, amount: Decimal) -> None:
+        """Something that is there without any doing of ours: opening, deposit, withdrawal."""
+        self.post(
+            [Posting(account, asset, amount), Posting(OPENING, asset, amount.copy_negate())],
+        )
+        if amount:
+            self._unvalued[asset] = EXACT.add(self._unvalued.get(asset, ZERO), amount)
+
+    def value_openings(self, rates: Rates) -> None:
+        """Value what was opened, at the first rate known after it."""
+        for asset in list(self._unvalued):
+            rate = rates(asset)
+            if rate is not None:
+                value = WIDE.multiply(self._unvalued.pop(asset), rate)
+                self._opening_value = WIDE.add(self._opening_value, value)
+
+    @property
+    def unvalued(self) -> Sequence[Asset]:
+        """Assets opened for which no rate has been known yet; equity leaves them out."""
+        return list(self._unvalued)
+
+    def fill(self, facts: FillFacts) -> None:
+        """One execution: an exchange, its difference to the decision, its fee, its profit."""
+        real, flows = _exchange(facts)
+        why = ("cause", LEGGING if facts.repair else SLIPPAGE, facts.group)
+        basis = ("cause", BASIS, facts.group)
+        postings: list[Posting] = []
+        for asset, amount, decided in flows:
+            postings.append(Posting(real, asset, amount))
+            postings.append(Posting(basis, asset, decided.copy_negate()))
+            postings.append(Posting(why, asset, EXACT.subtract(decided, amount)))
+        wallet = ("venue", facts.instrument.venue, facts.wallet)
+        postings.append(Posting(wallet, facts.fee_asset, facts.fee.copy_negate()))
+        postings.append(Posting(("cause", FEES, facts.group), facts.fee_asset, facts.fee))
+        if facts.instrument.is_derivative:
+            settle = facts.instrument.settle
+            realised = self._realised(facts, flows)
+            postings.append(Posting(real, settle, realised.copy_negate()))
+            postings.append(Posting(wallet, settle, realised))
+        self.post(postings)
+
+    def _realised(
+        self, facts: FillFacts, flows: Sequence[tuple[Asset, Decimal, Decimal]]
+    ) -> Decimal:
+        account = ("position", facts.instrument.id)
+        held = self.lots(facts.instrument.id)
+        change = int(facts.side) * facts.lots
+        if held * change >= 0:
+            return ZERO
+        closed = min(abs(held), facts.lots)
+        cash = self.balance(account, facts.instrument.settle)
+        flow = flows[1][1]
+        # What stays behind is the cost of what stays open, and the flow of what was opened anew.
+        kept = _share(cash, abs(held) - closed, abs(held))
+        opened = _share(flow, facts.lots - closed, facts.lots)
+        return EXACT.subtract(EXACT.add(cash, flow), EXACT.add(kept, opened))
+
+    def funding(
+        self, wallet: tuple[str, str], asset: Asset, shares: Sequence[tuple[str, Money]]
+    ) -> None:
+        """A settlement from the venue's own record, shared among the groups that held it."""
+        account = ("venue", *wallet)
+        postings: list[Posting] = []
+        for group, amount in shares:
+            postings.append(Posting(account, asset, amount))
+            postings.append(Posting(("cause", FUNDING, group), asset, amount.copy_negate()))
+        self.post(postings)
+
+    def move_to_legging(self, group: str) -> None:
+        """A group that ended flat had no basis: what it cost is the price of a missed leg."""
+        target = ("cause", LEGGING, group)
+        postings: list[Posting] = []
+        for cause in (BASIS, SLIPPAGE):
+            source = ("cause", cause, group)
+            for asset, amount in self._balances.get(source, {}).items():
+                postings.append(Posting(source, asset, amount.copy_negate()))
+                postings.append(Posting(target, asset, amount))
+        self.post(postings)
+
+    # Explaining --------------------------------------------------------------------------
+
+    def equity(self, rates: Rates) -> Money:
+        """Everything that is somewhere, at the given rates."""
+        total = ZERO
+        for assets in self._real.values():
+            total = WIDE.add(total, _value(assets, rates, self._unvalued))
+        return total
+
+    def equity_change(self, rates: Rates) -> Money:
+        return WIDE.subtract(self.equity(rates), self._opening_value)
+
+    def profit(self, rates: Rates, group: str | None = None) -> dict[str, Money]:
+        """Profit by cause, of one group or in total; currency revaluation in the total only."""
+        found: dict[str, Money] = {}
+        for cause in CAUSES:
+            assets = (
+                self._causes[cause]
+                if group is None
+                else self._balances.get(("cause", cause, group), {})
+            )
+            found[cause] = WIDE.minus(_value(assets, rates, self._unvalued))
+        if group is None:
+            openings = _value(self._balances.get(OPENING, {}), rates, self._unvalued)
+            found[CURRENCY] = WIDE.subtract(WIDE.minus(openings), self._opening_value)
+        return found
+
+    def residual(self, rates: Rates) -> Money:
+        """What the causes do not explain of the change in equity; zero, always."""
+        rest = self.equity_change(rates)
+        for amount in self.profit(rates).values():
+            rest = WIDE.subtract(rest, amount)
+        return rest
+
+    def today(self, day: int, rates: Rates) -> Money:
+        """Profit since the first look on this day, without currency revaluation."""
+        total = ZERO
+        for cause, amount in self.profit(rates).items():
+            if cause != CURRENCY:
+                total = WIDE.add(total, amount)
+        if self._day[0] != day:
+            self._day = (day, total)
+        return WIDE.subtract(total, self._day[1])
+
+    def forget(self, group: str) -> None:
+        """Fold a finished group into the totals, where its causes are counted already."""
+        for cause in CAUSES:
+            source: Account = ("cause", cause, group)
+            lines = self._balances.pop(source, {})
+            kept = self._balances.setdefault(("cause", cause, ""), {})
+            for asset, amount in lines.items():
+                kept[asset] = EXACT.add(kept.get(asset, ZERO), amount)
+
+
+def lots_value(instrument: Instrument, mark: Decimal) -> Decimal:
+    """Worth of one lot in the settle asset, against the cash side of the position account."""
+    size = instrument.lot * instrument.contract_value
+    if instrument.payoff is Payoff.INVERSE:
+        return _quotient(size, mark).copy_negate()
+    return EXACT.multiply(size, mark)
+
+
+def _exchange(facts: FillFacts) -> tuple[Account, list[tuple[Asset, Decimal, Decimal]]]:
+    """The real account of an exchange and its flows: asset, as filled, as decided."""
+    it = facts.instrument
+    sign = int(facts.side)
+    size = EXACT.multiply(it.lot * it.contract_value, Decimal(sign * facts.lots))
+    price, decided = it.price(facts.ticks), it.price(facts.decided)
+    match it.payoff:
+        case Payoff.SPOT:
+            account: Account = ("venue", it.venue, facts.wallet)
+            return account, [
+                (it.base, size, size),
+                (it.quote, _cost(size, price), _cost(size, decided)),
+            ]
+        case Payoff.INVERSE:
+            cash, cash_decided = _quotient(size, price), _quotient(size, decided)
+        case Payoff.LINEAR | Payoff.QUANTO:
+            cash, cash_decided = _cost(size, price), _cost(size, decided)
+    lots = Decimal(sign * facts.lots)
+    return ("position", it.id), [(LOTS + it.id, lots, lots), (it.settle, cash, cash_decided)]
+
+
+def _cost(size: Decimal, price: Decimal) -> Decimal:
+    # copy_negate: the minus operator would round to the ambient context.
+    return EXACT.multiply(size, price).copy_negate()
+
+
+def _quotient(size: Decimal, price: Decimal) -> Decimal:
+    return ROUNDED.divide(size, price).quantize(QUANTUM, ROUND_HALF_EVEN)
+
+
+def _share(amount: Decimal, part: int, whole: int) -> Decimal:
+    if part == 0:
+        return ZERO
+    if part == whole:
+        return amount
+    return ROUNDED.divide(ROUNDED.multiply(amount, part), whole).quantize(QUANTUM, ROUND_HALF_EVEN)
+
+
+def _value(
+    assets: Mapping[Asset, Decimal], rates: Rates, unvalued: Mapping[Asset, Decimal]
+) -> Money:
+    total = ZERO
+    for asset, amount in assets.items():
+        if not amount or asset in unvalued:
+            continue
+        rate = rates(asset)
+        if rate is not None:
+            total = WIDE.add(total, WIDE.multiply(amount, rate))
+    return total

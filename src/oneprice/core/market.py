@@ -1,0 +1,218 @@
+"""The market as the engine knows it: instruments, proven books, marks, funding, rates."""
+
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_CEILING, Decimal
+
+from oneprice.core.ledger import LOTS, lots_value
+from oneprice.core.strategy import Cost, Forecast
+from oneprice.kernel import Book, Sweep, sweep
+from oneprice.model.events import FundingForecast, InstrumentListed, Marked
+from oneprice.model.instrument import Instrument, Payoff
+from oneprice.model.settings import EngineSettings
+from oneprice.model.units import (
+    BPS,
+    EXACT,
+    MILLI,
+    ROUNDED,
+    Asset,
+    InstrumentId,
+    Lots,
+    Nanos,
+    Side,
+    Ticks,
+)
+
+PPB = 1_000_000_000
+STEPS_MAX = 1_000_000_000  # a size no venue takes; the caller's own limit is far below
+
+
+class Market:
+    """What the venues show. Reading never changes it; `hear` and `remember` do."""
+
+    def __init__(self, settings: EngineSettings, books: Mapping[InstrumentId, Book]) -> None:
+        self.now = Nanos(0)
+        self._settings = settings
+        self._books = books
+        self._allowed = dict.fromkeys(settings.instruments)
+        self._instruments: dict[InstrumentId, Instrument] = {}
+        self._of_base: dict[Asset, list[Instrument]] = {}
+        self._marks: dict[InstrumentId, Decimal] = {}
+        self._indexes: dict[InstrumentId, Decimal] = {}
+        self._forecasts: dict[InstrumentId, Forecast] = {}
+        self._last: dict[InstrumentId, Decimal] = {}
+
+    def hear(self, event: InstrumentListed | Marked | FundingForecast) -> bool:
+        """Learn; True where a strategy may want to know."""
+        match event:
+            case InstrumentListed():
+                return self._listed(event.instrument)
+            case Marked():
+                if event.mark is not None:
+                    self._marks[event.instrument] = event.mark
+                if event.index is not None:
+                    self._indexes[event.instrument] = event.index
+                return False
+            case FundingForecast():
+                before = self._forecasts.get(event.instrument)
+                listed = self._instruments.get(event.instrument)
+                interval = event.interval_ms or (listed.funding_interval_ms if listed else 0)
+                after = Forecast(event.rate, event.due, interval)
+                self._forecasts[event.instrument] = after
+                return before != after
+
+    def _listed(self, instrument: Instrument) -> bool:
+        known = self._instruments.get(instrument.id)
+        self._instruments[instrument.id] = instrument
+        if known is None or known.base != instrument.base:
+            self._of_base.setdefault(instrument.base, []).append(instrument)
+        return known != instrument
+
+    def remember(self, instrument: InstrumentId, price: Decimal) -> None:
+        """The price of a fill of ours: worth knowing where no mark and no book says more."""
+        self._last[instrument] = price
+
+    # Reading -----------------------------------------------------------------------------
+
+    def instrument(self, instrument: InstrumentId) -> Instrument | None:
+        return self._instruments.get(instrument)
+
+    def known_instrument(self, instrument: InstrumentId) -> Instrument:
+        """An instrument that must be there, since something of ours is in it."""
+        return self._instruments[instrument]
+
+    def instruments(self) -> Sequence[Instrument]:
+        return [
+            i
+            for i in self._instruments.values()
+            if i.id in self._books and (not self._allowed or i.id in self._allowed)
+        ]
+
+    def raw_book(self, instrument: InstrumentId) -> Book | None:
+        return self._books.get(instrument)
+
+    def age(self, instrument: InstrumentId) -> Nanos | None:
+        """Nanoseconds since the book last changed; None while it is not known."""
+        book = self._books.get(instrument)
+        return Nanos(max(0, self.now - book.at)) if book is not None and book.known else None
+
+    def book(self, instrument: InstrumentId) -> Book | None:
+        book = self._books.get(instrument)
+        if book is None or not book.known or not book.bid_ticks or not book.ask_ticks:
+            return None
+        limit = self._settings.market.book_age_ms_max * MILLI
+        return book if self.now - book.at <= limit else None
+
+    def cost(self, instrument: InstrumentId, side: Side, lots: Lots) -> Cost | None:
+        book = self.book(instrument)
+        if book is None or lots <= 0:
+            return None
+        value, found = book.cost(int(side), lots)
+        if found < lots:
+            return None
+        touch = book.ask_ticks if side is Side.BUY else book.bid_ticks
+        worst = touch
+        if value != touch * lots:
+            left = int(lots)
+            for ticks, there in book.asks() if side is Side.BUY else book.bids():
+                worst, left = ticks, left - there
+                if left <= 0:
+                    break
+        return Cost(lots, value, Ticks(touch), Ticks(worst))
+
+    def sweep(
+        self, buy: InstrumentId, sell: InstrumentId, step: Decimal, cost: Decimal
+    ) -> Sweep | None:
+        """How many steps of `step` coins earn `cost` (a fraction of the buy price) each."""
+        bought, sold = self._instruments.get(buy), self._instruments.get(sell)
+        buy_book, sell_book = self.book(buy), self.book(sell)
+        if bought is None or sold is None or buy_book is None or sell_book is None:
+            return None
+        buy_lots = ROUNDED.divide(step, bought.base_per_lot())
+        sell_lots = ROUNDED.divide(step, sold.base_per_lot())
+        if buy_lots != int(buy_lots) or sell_lots != int(sell_lots):
+            return None
+        buy_value, sell_value = _integers(
+            EXACT.multiply(bought.tick, sold.multiplier),
+            EXACT.multiply(sold.tick, bought.multiplier),
+        )
+        return sweep(
+            buy_book,
+            sell_book,
+            buy_lots_per_step=int(buy_lots),
+            sell_lots_per_step=int(sell_lots),
+            buy_tick_value=buy_value,
+            sell_tick_value=sell_value,
+            cost_ppb=int((cost * PPB).to_integral_value(ROUND_CEILING)),
+            steps_max=STEPS_MAX,
+        )
+
+    def mark(self, instrument: InstrumentId) -> Decimal | None:
+        return self._marks.get(instrument)
+
+    def index(self, instrument: InstrumentId) -> Decimal | None:
+        return self._indexes.get(instrument)
+
+    def funding(self, instrument: InstrumentId) -> Forecast | None:
+        return self._forecasts.get(instrument)
+
+    def price(self, instrument: InstrumentId) -> Decimal | None:
+        """What an instrument is worth now: its mark, the middle of its book, our last fill."""
+        mark = self._marks.get(instrument)
+        if mark is not None:
+            return mark
+        book, listed = self._books.get(instrument), self._instruments.get(instrument)
+        two_sided = book is not None and book.known and book.bid_ticks and book.ask_ticks
+        if book is not None and listed is not None and two_sided:
+            return listed.tick * (book.bid_ticks + book.ask_ticks) / 2
+        last = self._last.get(instrument)
+        return last if last is not None else self._indexes.get(instrument)
+
+    def rate(self, asset: Asset) -> Decimal | None:
+        """Worth of one unit of an asset in the reporting asset; None while nothing says."""
+        if asset == self._settings.reporting:
+            return Decimal(1)
+        if asset in self._settings.rates_fixed:
+            return self._settings.rates_fixed[asset]
+        if asset.startswith(LOTS):
+            return self._rate_of_lots(asset.removeprefix(LOTS))
+        for payoff in (Payoff.SPOT, Payoff.LINEAR, Payoff.INVERSE):
+            for listed in self._of_base.get(asset, ()):
+                if listed.payoff is not payoff or not self.is_cash(listed.quote):
+                    continue
+                price = self.price(listed.id)
+                if price is None:
+                    continue
+                quote = self.rate(listed.quote)
+                if quote is not None:
+                    return ROUNDED.divide(price * quote, listed.multiplier)
+        return None
+
+    def _rate_of_lots(self, instrument: InstrumentId) -> Decimal | None:
+        listed, price = self._instruments.get(instrument), self.price(instrument)
+        if listed is None or price is None:
+            return None
+        settle = self.rate(listed.settle)
+        return None if settle is None else lots_value(listed, price) * settle
+
+    def is_cash(self, asset: Asset) -> bool:
+        """An asset that counts as money rather than as exposure."""
+        return asset == self._settings.reporting or asset in self._settings.rates_fixed
+
+    def is_sane(self, instrument: InstrumentId, price: Decimal) -> bool:
+        """Whether a price lies within the collar around the mark, where there is a mark."""
+        mark = self._marks.get(instrument)
+        if not mark:
+            return True
+        return abs(price - mark) <= mark * self._settings.gate.collar_bps * BPS
+
+
+def _integers(first: Decimal, second: Decimal) -> tuple[int, int]:
+    """Two positive decimals as integers in one unit."""
+    scale = max(_decimals(first), _decimals(second))
+    return int(first.scaleb(scale)), int(second.scaleb(scale))
+
+
+def _decimals(number: Decimal) -> int:
+    exponent = number.normalize().as_tuple().exponent
+    assert isinstance(exponent, int)
+    return max(0, -exponent)

@@ -1,0 +1,268 @@
+"""What strategies and rules may see: one read-only view over market, accounts, groups, ledger."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+import msgspec
+
+from oneprice.core.account import Accounts
+from oneprice.core.closing import close_intent
+from oneprice.core.groups import Groups
+from oneprice.core.holdings import Holdings
+from oneprice.core.ledger import OPENING, Ledger
+from oneprice.core.market import Market
+from oneprice.core.strategy import Cost, Fees, Forecast, Holding, Intent
+from oneprice.kernel import Book, Sweep
+from oneprice.model.instrument import Instrument, Payoff
+from oneprice.model.settings import EngineSettings, GateSettings
+from oneprice.model.units import (
+    HOUR,
+    MILLI,
+    ZERO,
+    Asset,
+    InstrumentId,
+    Lots,
+    Money,
+    Nanos,
+    Side,
+)
+
+DAY = 24 * HOUR
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """The parts of the engine that a view looks at."""
+
+    market: Market
+    accounts: Accounts
+    groups: Groups
+    holdings: Holdings
+    ledger: Ledger
+
+
+class Sight:
+    """View for strategies, Facts for the gate. Only the engine sets `clutch` and `stopping`."""
+
+    def __init__(self, settings: EngineSettings, parts: Parts) -> None:
+        self._settings = settings
+        self._market = parts.market
+        self._accounts = parts.accounts
+        self._groups = parts.groups
+        self._holdings = parts.holdings
+        self._ledger = parts.ledger
+        self.clutch = ""
+        self.stopping = False
+        self._rests: dict[tuple[str, ...], Nanos] = {}
+
+    # The market --------------------------------------------------------------------------
+
+    @property
+    def now(self) -> Nanos:
+        return self._market.now
+
+    @property
+    def reporting(self) -> Asset:
+        return self._settings.reporting
+
+    @property
+    def limits(self) -> GateSettings:
+        return self._settings.gate
+
+    @property
+    def trading(self) -> bool:
+        return self._settings.trading
+
+    def instruments(self) -> Sequence[Instrument]:
+        return self._market.instruments()
+
+    def instrument(self, instrument: InstrumentId) -> Instrument | None:
+        return self._market.instrument(instrument)
+
+    def book(self, instrument: InstrumentId) -> Book | None:
+        return self._market.book(instrument)
+
+    def age(self, instrument: InstrumentId) -> Nanos | None:
+        return self._market.age(instrument)
+
+    def cost(self, instrument: InstrumentId, side: Side, lots: Lots) -> Cost | None:
+        return self._market.cost(instrument, side, lots)
+
+    def sweep(
+        self, buy: InstrumentId, sell: InstrumentId, step: Decimal, cost: Decimal
+    ) -> Sweep | None:
+        return self._market.sweep(buy, sell, step, cost)
+
+    def mark(self, instrument: InstrumentId) -> Decimal | None:
+        return self._market.mark(instrument)
+
+    def index(self, instrument: InstrumentId) -> Decimal | None:
+        return self._market.index(instrument)
+
+    def funding(self, instrument: InstrumentId) -> Forecast | None:
+        return self._market.funding(instrument)
+
+    def rate(self, asset: Asset) -> Decimal | None:
+        return self._market.rate(asset)
+
+    # The account -------------------------------------------------------------------------
+
+    def fees(self, instrument: InstrumentId) -> Fees | None:
+        listed = self._market.instrument(instrument)
+        return None if listed is None else self._accounts.fees(listed)
+
+    def reconciled(self, instrument: InstrumentId) -> bool:
+        listed = self._market.instrument(instrument)
+        return listed is not None and self._accounts.is_checked(listed)
+
+    def position(self, instrument: InstrumentId) -> Lots:
+        return Lots(self._ledger.lots(instrument))
+
+    def available(self, instrument: InstrumentId, asset: Asset) -> Money | None:
+        """Free as the venue last said, or what the ledger knows, less what is on its way."""
+        listed = self._market.instrument(instrument)
+        if listed is None:
+            return None
+        wallet = self._accounts.wallet_of(listed.venue, listed.market)
+        told = self._accounts.balances.get((listed.venue, wallet, asset))
+        if told is None:
+            # A spot venue that never mentioned a coin has none of it for us.
+            checked = self._accounts.is_checked(listed)
+            held = self._ledger.wallet(listed.venue, wallet, asset)
+            return held if checked and listed.payoff is Payoff.SPOT else None
+        if told.available is not None:
+            free = told.available
+        elif listed.payoff is Payoff.SPOT:
+            free = told.total
+        else:
+            return None
+        if listed.payoff is Payoff.SPOT:
+            free = min(free, self._ledger.wallet(listed.venue, wallet, asset))
+        return free - self._on_its_way(listed.venue, wallet, asset)
+
+    def _on_its_way(self, venue: str, wallet: str, asset: Asset) -> Money:
+        total = ZERO
+        for group in self._groups.living.values():
+            for leg in group.intent.legs:
+                listed = self._market.known_instrument(leg.instrument)
+                if listed.venue != venue or leg.reduce_only:
+                    continue
+                if self._accounts.wallet_of(venue, listed.market) != wallet:
+                    continue
+                total += _reserved(listed, leg.side, leg.ticks, leg.lots, asset) * (
+                    Decimal(1)
+                    if listed.payoff is Payoff.SPOT
+                    else self._settings.gate.margin_fraction
+                )
+        return total
+
+    # What is ours ------------------------------------------------------------------------
+
+    def holdings(self, strategy: str) -> Sequence[Holding]:
+        return self._holdings.of(strategy)
+
+    def all_holdings(self) -> Sequence[Holding]:
+        return self._holdings.of("")
+
+    def holding(self, holding: str) -> Holding | None:
+        return self._holdings.get(holding)
+
+    def closing(
+        self, holding: Holding, reason: str, slack_bps: Decimal, patience: Nanos
+    ) -> Intent | None:
+        return close_intent(holding, self, reason, slack_bps, patience)
+
+    def dust(self, base: Asset) -> Decimal:
+        return self._holdings.dust(base)
+
+    def busy(self, strategy: str, instruments: Iterable[InstrumentId]) -> bool:
+        wanted = dict.fromkeys(instruments)
+        return any(
+            leg.instrument in wanted
+            for group in self._groups.living.values()
+            if group.intent.strategy == strategy
+            for leg in group.intent.legs
+        )
+
+    def is_free(self, instrument: InstrumentId) -> bool:
+        return not self._groups.works_in(instrument)
+
+    def in_pair(self, strategy: str, instruments: Iterable[InstrumentId]) -> int:
+        wanted = sorted(instruments)
+        groups = [
+            group
+            for group in self._groups.living.values()
+            if group.intent.strategy == strategy
+            and sorted(leg.instrument for leg in group.intent.legs) == wanted
+        ]
+        held = [
+            holding
+            for holding in self._holdings.of(strategy)
+            if sorted(leg.instrument for leg in holding.legs) == wanted
+        ]
+        return len(groups) + len(held)
+
+    def rest(self, intent: Intent) -> None:
+        """Something went wrong with an intent: its pair has to wait."""
+        until = self._market.now + self._settings.gate.rest_ms * MILLI
+        key = _pair(intent.strategy, [leg.instrument for leg in intent.legs])
+        self._rests[key] = Nanos(until)
+
+    def resting(self, strategy: str, instruments: Iterable[InstrumentId]) -> bool:
+        return self._market.now < self._rests.get(_pair(strategy, instruments), 0)
+
+    def venue_gross(self, venue: str) -> Money:
+        """Positions, spot legs of holdings and legs on their way, in the reporting asset."""
+        total = ZERO
+        for instrument, lots in self._ledger.positions().items():
+            total += self._worth(instrument, venue, abs(lots))
+        for holding in self._holdings.of(""):
+            for leg in holding.legs:
+                if not self._market.known_instrument(leg.instrument).is_derivative:
+                    total += self._worth(leg.instrument, venue, abs(leg.lots))
+        for group in self._groups.living.values():
+            if not group.intent.closes:
+                for wanted in group.intent.legs:
+                    total += self._worth(wanted.instrument, venue, wanted.lots)
+        return total
+
+    def _worth(self, instrument: InstrumentId, venue: str, lots: int) -> Money:
+        listed = self._market.instrument(instrument)
+        if listed is None or listed.venue != venue:
+            return ZERO
+        price, rate = self._market.price(instrument), self._market.rate(listed.quote)
+        if price is None or rate is None:
+            return ZERO
+        return listed.notional(listed.ticks_not_worse(price, Side.SELL), lots) * rate
+
+    def asset_net(self, base: Asset) -> Decimal:
+        """Signed coins beyond the opening balances, spot and derivatives together."""
+        total = self._ledger.balance(OPENING, base)
+        for (_, _, asset), amount in self._ledger.wallets().items():
+            if asset == base:
+                total += amount
+        for instrument, lots in self._ledger.positions().items():
+            listed = self._market.instrument(instrument)
+            price = self._market.price(instrument)
+            if listed is not None and listed.base == base and price:
+                total += listed.base_size(listed.ticks_not_worse(price, Side.SELL), lots)
+        return total
+
+    def lost_today(self) -> Money:
+        """What was lost since midnight UTC, as a positive number."""
+        return -self._ledger.today(self._market.now // DAY, self._market.rate)
+
+
+def _pair(strategy: str, instruments: Iterable[InstrumentId]) -> tuple[str, ...]:
+    return (strategy, *sorted(instruments))
+
+
+def _reserved(listed: Instrument, side: Side, ticks: int, lots: int, asset: Asset) -> Money:
+    match listed.payoff:
+        case Payoff.SPOT if side is Side.SELL:
+            return listed.lot * lots * listed.contract_value if asset == listed.base else ZERO
+        case Payoff.INVERSE:
+            return listed.base_size(ticks, lots) if asset == listed.settle else ZERO
+        case Payoff.SPOT:
+            return listed.notional(ticks, lots) if asset == listed.quote else ZERO
+        case Payoff.LINEAR | Payoff.QUANTO:
+            return listed.notional(ticks, lots) if asset == listed.settle else ZERO
