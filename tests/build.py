@@ -459,14 +459,14 @@ class World:
             self.say(*placed.fills, *self._ending(placed))
 
     def account(self, venue: str, market: str) -> list[ev.AnyEvent]:
-        """What the venue says when asked about one market."""
+        """What the venue says when asked about one market: of positions only those ever held."""
         mine = [i for i in self.listed.values() if (i.venue, i.market) == (venue, market)]
         return [
             ev.FeesReported(
                 at=Nanos(0), venue=venue, market=market, symbol="", maker=D(0), taker=self.taker
             ),
             *(self._balance(key) for key in self.money if key[0] == venue),
-            *(self._position(i.id) for i in mine if i.is_derivative),
+            *(self._position(i.id) for i in mine if i.is_derivative and i.id in self.lots),
             ev.AccountChecked(at=Nanos(0), venue=venue, market=market),
         ]
 

@@ -121,7 +121,7 @@ def test_exits_are_reduce_only_and_entries_are_not() -> None:
 
 def test_client_ids_are_short_plain_and_unique() -> None:
     world = a_ready_world([A, B], [CrossExchange()], faults=Faults(partial=0.5), seed=3)
-    for number in range(20):
+    for number in range(40):
         a_gap(world, "60000", "60300" if number % 2 else "59700")
         world.live(1_000)
     ids = [order.order_id for order in world.orders()]

@@ -37,6 +37,7 @@ class Calm(msgspec.Struct, kw_only=True):
     free: bool = True
     groups: int = 0
     rests: bool = False
+    begun: int = 0
     held: tuple[Holding, ...] = ()
     gross: Money = D(0)
     net: Decimal = D(0)
@@ -75,6 +76,9 @@ class Calm(msgspec.Struct, kw_only=True):
 
     def resting(self, strategy: str, instruments: Iterable[str]) -> bool:
         return self.rests
+
+    def begun_within(self, span: int) -> int:
+        return self.begun
 
     def holding(self, holding: str) -> Holding | None:
         return next((h for h in self.held if h.id == holding), None)
@@ -133,6 +137,7 @@ BITES: dict[str, tuple[Calm, Intent]] = {
     "instruments_are_free": (Calm(free=False), GOOD),
     "one_group_per_pair": (Calm(groups=1), GOOD),
     "pair_has_rested": (Calm(rests=True), GOOD),
+    "pace_is_calm": (Calm(begun=4), GOOD),
     "holdings_do_not_oppose": (Calm(held=(a_holding(-10, 10),)), GOOD),
     "fees_are_known": (Calm(known_fees=None), GOOD),
     "card_adds_up": (Calm(), msgspec.structs.replace(

@@ -181,3 +181,18 @@ def test_settlements_from_before_the_opening_balance_are_in_it_already() -> None
     )
     world.tell(old)
     assert world.engine.report.equity_change() == 0
+
+
+def test_a_position_first_told_by_an_audit_is_ours_and_not_an_opening() -> None:
+    world = a_ready_world([A, B], [])
+    world.tell(
+        ev.OrderFilled(
+            at=Nanos(world.now), order_id="gone", instrument=A.id, fill_id="f", side=Side.BUY,
+            ticks=Ticks(600_000), lots=Lots(3), fee=D(0), fee_asset="USDT",
+        )
+    )  # fmt: skip
+    before, held = len(found(world)), world.engine.report.positions()
+    world.tell(ev.PositionReported(at=Nanos(world.now), instrument=A.id, lots=Lots(3)))
+    world.tell(ev.AccountChecked(at=Nanos(world.now), venue="alpha", market="linear"))
+    assert world.engine.report.positions() == held == {A.id: 3}
+    assert len(found(world)) == before

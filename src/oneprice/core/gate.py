@@ -14,7 +14,18 @@ import msgspec
 from oneprice.core.strategy import Fees, Holding, Intent, IntentLeg
 from oneprice.model.instrument import Instrument, Payoff
 from oneprice.model.settings import GateSettings
-from oneprice.model.units import BPS, MILLI, ZERO, Asset, InstrumentId, Lots, Money, Nanos, Side
+from oneprice.model.units import (
+    BPS,
+    MILLI,
+    SECOND,
+    ZERO,
+    Asset,
+    InstrumentId,
+    Lots,
+    Money,
+    Nanos,
+    Side,
+)
 
 
 class Approved(msgspec.Struct, frozen=True):
@@ -53,6 +64,7 @@ class Facts(Protocol):
     def reconciled(self, instrument: InstrumentId) -> bool: ...
     def is_free(self, instrument: InstrumentId) -> bool: ...
     def in_pair(self, strategy: str, instruments: Iterable[InstrumentId]) -> int: ...
+    def begun_within(self, span: Nanos) -> int: ...
     def resting(self, strategy: str, instruments: Iterable[InstrumentId]) -> bool: ...
     def holding(self, holding: str) -> Holding | None: ...
     def all_holdings(self) -> Sequence[Holding]: ...
@@ -192,6 +204,11 @@ def pair_has_rested(intent: Intent, facts: Facts) -> bool:
     return not facts.resting(intent.strategy, [leg.instrument for leg in intent.legs])
 
 
+def pace_is_calm(intent: Intent, facts: Facts) -> bool:
+    """A venue that refuses one leg for rate leaves the other one alone: stay well inside."""
+    return facts.begun_within(Nanos(SECOND)) < facts.limits.groups_per_second_max
+
+
 def holdings_do_not_oppose(intent: Intent, facts: Facts) -> bool:
     """One net position per instrument: an opposite one would make exits not reduce-only."""
     for leg in intent.legs:
@@ -312,7 +329,7 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     *_rules(False, trading_is_on),
     *_rules(True, no_stop_was_requested, clutch_is_closed),
     *_rules(False, instruments_are_known, account_is_reconciled, instruments_are_free),
-    *_rules(True, one_group_per_pair, pair_has_rested, holdings_do_not_oppose),
+    *_rules(True, one_group_per_pair, pair_has_rested, holdings_do_not_oppose, pace_is_calm),
     *_rules(True, fees_are_known),
     *_rules(False, card_adds_up, close_fits_the_holding, books_are_fresh),
     *_rules(True, legs_are_in_step, edge_is_believable, edge_is_enough),

@@ -5,6 +5,7 @@ order callbacks: whatever messages came in which order, the signal is computed f
 filled, once every order of the group has settled.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
@@ -40,6 +41,7 @@ from oneprice.model.units import (
     Ticks,
 )
 
+BEGUN_KEPT = 256  # more than any sensible pace begins in a second
 GROUP_TIMER = "group/"
 
 
@@ -96,6 +98,7 @@ class Groups:
         self._session = session
         self._count = 0
         self.living: dict[str, Group] = {}
+        self.begun: deque[Nanos] = deque(maxlen=BEGUN_KEPT)  # when the latest groups began
         self.moves: list[GroupMoved] = []
         self.ended: list[Group] = []
 
@@ -112,6 +115,7 @@ class Groups:
         intent = approved.intent
         group = Group(id=group_id, intent=intent, began=self._market.now, carry=carry)
         self.living[group.id] = group
+        self.begun.append(self._market.now)
         commands: list[AnyCommand] = []
         priority = Priority.HEDGE if intent.closes else Priority.ENTRY
         for leg in intent.legs:

@@ -207,6 +207,11 @@ class Sight:
         key = _pair(intent.strategy, [leg.instrument for leg in intent.legs])
         self._rests[key] = Nanos(until)
 
+    def begun_within(self, span: Nanos) -> int:
+        """Groups begun in the last `span`."""
+        since = self._market.now - span
+        return sum(1 for at in self._groups.begun if at > since)
+
     def resting(self, strategy: str, instruments: Iterable[InstrumentId]) -> bool:
         return self._market.now < self._rests.get(_pair(strategy, instruments), 0)
 

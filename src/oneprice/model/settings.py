@@ -21,6 +21,7 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True):
     daily_loss_max: Money = Decimal("500")  # since midnight UTC, money
     book_age_ms_max: int = 2_000  # each book, milliseconds since its last change
     leg_skew_ms_max: int = 2_000  # between the youngest and the oldest book, milliseconds
+    groups_per_second_max: int = 4  # begun in the last second: venues count orders, too
     groups_per_pair_max: int = 1  # groups and holdings of one strategy in one pair, count
     # After an adverse, timed or stopped exit, or a leg that was missed: no new try in that pair
     # for so long, milliseconds.
