@@ -1,0 +1,1 @@
+"""Simulated venues: an inner exchange and a wire side for each venue."""

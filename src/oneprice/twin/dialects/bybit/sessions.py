@@ -1,0 +1,170 @@
+"""Open sockets: an ordered outbox each, their topics, and the reaper of silent ones."""
+
+import asyncio
+import contextlib
+from asyncio import Transport
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from aiohttp import ClientError, WSMsgType, web
+
+from oneprice.model.units import SECOND
+from oneprice.twin.faults import Faults
+
+IDLE_NS = 600 * SECOND
+REAPER_NS = 30 * SECOND  # the checker of idle sockets runs this often
+THINK_MS = 3
+OUTBOX_LIMIT = 20_000  # frames; a reader this far behind is cut off
+
+
+class Session:
+    """One connected client: what it may see, when it was last heard, what waits to be sent."""
+
+    def __init__(
+        self, kind: str, conn_id: str, socket: web.WebSocketResponse, transport: Transport | None
+    ) -> None:
+        self.kind = kind  # public:spot, public:linear, public:inverse, private or trade
+        self.conn_id = conn_id
+        self.heard_at = 0
+        self.idle_ns = IDLE_NS
+        self.key = ""  # of the account, set by a login
+        self.topics: dict[str, None] = {}
+        self.request_ids: dict[str, None] = {}
+        self._socket = socket
+        self._transport = transport
+        self._outbox: deque[tuple[float, bytes]] = deque()  # not before (loop time), frame
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._closing = False
+
+    def send(self, message: dict[str, Any] | bytes, delay_ms: int = 0) -> None:
+        """Queue a frame; order is kept, also behind a delayed one. Who never reads is cut off."""
+        frame = message if isinstance(message, bytes) else msgspec.json.encode(message)
+        if len(self._outbox) >= OUTBOX_LIMIT:
+            self.close()
+            return
+        self._outbox.append((self._loop.time() + delay_ms / 1000, frame))
+        self._wake.set()
+
+    def answer(self, message: dict[str, Any], delay_ms: int = 0) -> None:
+        """Queue the answer to a request, no sooner than a network would bring it back.
+
+        pybit registers what it waits for only after it has sent the request.
+        """
+        self.send(message, THINK_MS + delay_ms)
+
+    def close(self) -> None:
+        """End the connection without a closing handshake; frames still waiting are lost."""
+        self._closing = True
+        self._outbox.clear()
+        self._wake.set()
+
+    async def drain(self) -> None:
+        """Write queued frames until the session is closed."""
+        with contextlib.suppress(ConnectionError, ClientError, RuntimeError):
+            while not self._closing:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._outbox and not self._closing:
+                    ready_at, frame = self._outbox.popleft()
+                    pause = ready_at - self._loop.time()
+                    if pause > 0:
+                        await asyncio.sleep(pause)
+                    await self._socket.send_frame(frame, WSMsgType.TEXT)
+        if self._transport is not None:
+            self._transport.close()
+
+
+class Sessions:
+    """All open sockets and who reads which topic."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self.silenced: dict[str, None] = {}  # topics that bring nothing for now
+        self._open: dict[Session, None] = {}
+        self._readers: dict[tuple[str, str], dict[Session, None]] = {}
+        self._reaped_at = 0
+        self._count = 0
+
+    def next_id(self, at: int) -> str:
+        """A connection id in the venue's style."""
+        self._count += 1
+        return f"d{at // SECOND:x}op{self._count:05x}-{self._count:x}"
+
+    def add(self, session: Session) -> None:
+        self._open[session] = None
+
+    def remove(self, session: Session) -> None:
+        self._open.pop(session, None)
+        for topic in list(session.topics):
+            self.unsubscribe(session, topic)
+
+    def subscribe(self, session: Session, topic: str) -> None:
+        session.topics[topic] = None
+        self._readers.setdefault((session.kind, topic), {})[session] = None
+
+    def unsubscribe(self, session: Session, topic: str) -> None:
+        session.topics.pop(topic, None)
+        readers = self._readers.get((session.kind, topic))
+        if readers is not None:
+            readers.pop(session, None)
+            if not readers:
+                del self._readers[session.kind, topic]
+
+    def readers(self, kind: str, topic: str) -> tuple[Session, ...]:
+        return tuple(self._readers.get((kind, topic), ()))
+
+    def read_topics(self, kind: str) -> Iterator[str]:
+        """Every topic of a socket kind that somebody reads."""
+        for reader_kind, topic in list(self._readers):
+            if reader_kind == kind:
+                yield topic
+
+    def of_kind(self, kind: str) -> tuple[Session, ...]:
+        """Open sockets of a kind; `public` means all three public ones, empty means all."""
+        return tuple(
+            one for one in self._open if not kind or one.kind == kind or
+            one.kind.startswith(kind + ":")
+        )
+
+    def push(self, kind: str, topic: str, frame: bytes, at: int) -> None:
+        """Public data to everybody who reads the topic, as faults allow."""
+        for session in self.readers(kind, topic):
+            fate = self._faults.frame(topic, at)
+            if fate.lost or topic in self.silenced:
+                continue
+            session.send(frame, fate.delay_ms)
+            if fate.repeated:
+                session.send(frame)
+
+    def hand(self, session: Session, topic: str, frame: bytes) -> None:
+        """A frame for one reader: a first snapshot, or private news; only silence stops it."""
+        if topic not in self.silenced:
+            session.send(frame)
+
+    def drop(self, kind: str) -> int:
+        """Cut every connection of a kind; returns how many."""
+        chosen = self.of_kind(kind)
+        for session in chosen:
+            session.close()
+        return len(chosen)
+
+    def reap(self, at: int) -> None:
+        """Close sockets that were silent for longer than they may; checked every 30 s."""
+        if at - self._reaped_at < REAPER_NS:
+            return
+        self._reaped_at = at
+        for session in list(self._open):
+            if at - session.heard_at >= session.idle_ns:
+                session.close()
+
+
+def idle_limit(value: str) -> int | None:
+    """Nanoseconds of `max_active_time` (30s to 600s, 1m to 10m); None where it is malformed."""
+    unit = {"s": 1, "m": 60}.get(value[-1:])
+    if unit is None or not value[:-1].isdecimal():
+        return None
+    seconds = int(value[:-1]) * unit
+    return seconds * SECOND if 30 <= seconds <= 600 else None

@@ -1,0 +1,491 @@
+"""The venue-neutral inner market of a twin: time, market updates, accounts and orders in one."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from oneprice.model.instrument import instrument_id, split_id
+from oneprice.model.units import MILLI, MINUTE, Asset, InstrumentId, Money, Side
+from oneprice.twin.admission import price_band
+from oneprice.twin.contract import (
+    AccountSpec,
+    Balance,
+    BalanceChanged,
+    BookChanged,
+    BookUpdate,
+    BookView,
+    Candle,
+    CandleChanged,
+    Fill,
+    FundingFixed,
+    FundingRow,
+    FundingSettled,
+    Listing,
+    LogRow,
+    MarketUpdate,
+    Order,
+    OrderRequest,
+    Output,
+    Pool,
+    Position,
+    PositionChanged,
+    PriceUpdate,
+    RawUpdate,
+    Refusal,
+    Setup,
+    TakeUpdate,
+    Ticker,
+    TickerChanged,
+    Traded,
+    TradeUpdate,
+)
+from oneprice.twin.desk import Desk
+from oneprice.twin.docket import Docket
+from oneprice.twin.floor import Floor, Source
+from oneprice.twin.holdings import Holdings
+from oneprice.twin.trader import Trader
+from oneprice.twin.vault import Posting, Vault
+
+TICKER_EVERY = 100 * MILLI
+BAR_EVERY = 250 * MILLI
+_FAR_MS = 1 << 53
+
+
+class InnerExchange:
+    """Implements `contract.Exchange`; one thread, no clock of its own."""
+
+    def __init__(self, setup: Setup, source: Source, start: int) -> None:
+        self.setup = setup
+        self.now = start
+        self._source = source
+        self._outputs: list[Output] = []
+        self._floors = {one.instrument.id: Floor(one, source, start) for one in setup.listings}
+        self._accounts = {spec.key: spec for spec in setup.accounts}
+        first_id = start // MILLI * 10  # later starts get higher ids, as at a real venue
+        self._vault = Vault(setup, first_id)
+        self._holdings = Holdings()
+        self._docket = Docket(first_id, client_ids_forever=setup.client_ids_forever)
+        self._desk = Desk(setup, self._floors, self._vault, self._holdings, self._docket)
+        self._trader = Trader(
+            self._floors,
+            self._vault,
+            self._holdings,
+            self._docket,
+            self._desk,
+            self._outputs.append,
+        )
+        for spec in setup.accounts:
+            for wallet, coins in spec.deposits.items():
+                for asset, amount in coins.items():
+                    self._vault.transfer(spec.key, asset, amount, ("", wallet), start)
+        for update in source.start(self._floors, start):
+            self.apply(update, start)
+        self._vault.dirty.clear()
+        self._outputs.clear()
+
+    @property
+    def floors(self) -> Mapping[InstrumentId, Floor]:
+        return self._floors
+
+    # Time -------------------------------------------------------------------------------------
+
+    def advance(self, at: int) -> None:
+        """Brings the market to a moment; a moment in the past changes nothing."""
+        if at <= self.now:
+            return
+        for when, update in self._source.updates(at):
+            self.apply(update, when)
+        self.now = at
+        for floor in self._floors.values():
+            self._settle_due(floor, at)
+            self._show_ticker(floor, at)
+            self._show_bar(floor, at)
+        self._flush(at)
+
+    def apply(self, update: MarketUpdate, at: int) -> None:
+        floor = self._floors[update.instrument]
+        self._settle_due(floor, at)
+        match update:
+            case BookUpdate():
+                self._apply_book(floor, update, at)
+            case TradeUpdate():
+                self._apply_trade(floor, update, at)
+            case TakeUpdate():
+                self._trader.take(floor, update.side, update.lots, update.limit_ticks, at)
+                self._show_book(floor, at)
+            case PriceUpdate():
+                floor.price(update, at)
+                if update.raw:
+                    floor.ticker_due = False
+                    self._outputs.append(TickerChanged(ticker=floor.ticker(at), raw=update.raw))
+            case RawUpdate():
+                self._outputs.append(TickerChanged(ticker=floor.ticker(at), raw=update.raw))
+        self._flush(at)
+
+    def drain(self) -> list[Output]:
+        drained = self._outputs.copy()
+        self._outputs.clear()  # the same list stays in the hands of the trader
+        return drained
+
+    # Market -----------------------------------------------------------------------------------
+
+    def listings(self, market: str = "") -> list[Listing]:
+        return [one for one in self.setup.listings if market in ("", one.instrument.market)]
+
+    def listing(self, market: str, symbol: str) -> Listing:
+        return self._floor(instrument_id(self.setup.venue, market, symbol)).listing
+
+    def book(self, instrument: InstrumentId, depth: int = 0) -> BookView:
+        return self._floor(instrument).view(depth)
+
+    def trades(self, instrument: InstrumentId, limit: int = 500) -> list[Traded]:
+        kept = self._floor(instrument).trades
+        return list(kept)[-limit:] if limit > 0 else []
+
+    def ticker(self, instrument: InstrumentId) -> Ticker:
+        return self._floor(instrument).ticker(self.now)
+
+    def candles(
+        self,
+        instrument: InstrumentId,
+        kind: str,
+        interval_ms: int,
+        *,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        limit: int = 200,
+    ) -> list[Candle]:
+        bars = self._floor(instrument).bars.get(kind)
+        if bars is None or interval_ms <= 0 or interval_ms % 60_000:
+            raise Refusal("bad_request", f"candles {kind!r} of {interval_ms} ms")
+        last = _FAR_MS if end_ms is None else end_ms
+        return bars.find(interval_ms, (start_ms or 0, last), limit, self.now)
+
+    def funding_rows(
+        self,
+        instrument: InstrumentId,
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        limit: int = 200,
+    ) -> list[FundingRow]:
+        rows = [
+            row
+            for row in self._floor(instrument).funding_rows
+            if (start is None or row.at >= start) and (end is None or row.at <= end)
+        ]
+        return rows[-limit:] if limit > 0 else []
+
+    def price_band(self, instrument: InstrumentId) -> tuple[int, int]:
+        return price_band(self._floor(instrument))
+
+    # Accounts ---------------------------------------------------------------------------------
+
+    def accounts(self) -> list[AccountSpec]:
+        return list(self._accounts.values())
+
+    def account(self, key: str) -> AccountSpec:
+        spec = self._accounts.get(key)
+        if spec is None:
+            raise Refusal("no_such_account", key[:4])
+        return spec
+
+    def wallet_of(self, market: str) -> str:
+        return self._desk.wallet_of(market).name
+
+    def balances(self, key: str, wallet: str) -> list[Balance]:
+        self.account(key)
+        assets = self._desk.assets(key, wallet)
+        return [self._desk.balance(key, wallet, asset) for asset in assets]
+
+    def balance(self, key: str, wallet: str, asset: Asset) -> Balance:
+        self.account(key)
+        return self._desk.balance(key, wallet, asset)
+
+    def pool(self, key: str, wallet: str) -> Pool:
+        self.account(key)
+        return self._desk.pool(key, wallet)
+
+    def positions(self, key: str, market: str) -> list[Position]:
+        self.account(key)
+        places = self._holdings.places(key)
+        return [self._desk.position(one) for one in places if split_id(one[1])[1] == market]
+
+    def position(self, key: str, instrument: InstrumentId, index: int = 0) -> Position:
+        self.account(key)
+        self._floor(instrument)
+        return self._desk.position((key, instrument, index))
+
+    def fees(self, key: str, instrument: InstrumentId) -> tuple[Decimal, Decimal]:
+        self.account(key)
+        extras = self._floor(instrument).listing.extras
+        return extras.maker_fee, extras.taker_fee
+
+    def leverage(self, key: str, instrument: InstrumentId) -> Decimal:
+        self.account(key)
+        return self._desk.leverage(key, self._floor(instrument))
+
+    def set_leverage(self, key: str, instrument: InstrumentId, leverage: Decimal, at: int) -> None:
+        self.account(key)
+        floor = self._floor(instrument)
+        if not 1 <= leverage <= floor.listing.extras.leverage_max:
+            raise Refusal("leverage", f"{leverage} of {floor.listing.extras.leverage_max}")
+        if leverage == self._desk.leverage(key, floor):
+            raise Refusal("nothing_changed", f"leverage {leverage}")
+        self._holdings.set_leverage(key, instrument, leverage)
+        self._flush(at)
+
+    def hedge_mode(self, key: str, market: str) -> bool:
+        self.account(key)
+        return self._holdings.hedged(key, market)
+
+    def set_hedge_mode(self, key: str, market: str, on: bool, at: int) -> None:
+        self.account(key)
+        if self._holdings.hedged(key, market) != on:
+            if self._docket.orders(key, market, "", True):
+                raise Refusal("mode_blocked", "open orders")
+            if any(position.lots for position in self.positions(key, market)):
+                raise Refusal("mode_blocked", "open positions")
+        self._holdings.set_hedged(key, market, on)
+
+    def log(self, key: str, wallet: str) -> list[LogRow]:
+        self.account(key)
+        return self._vault.log(key, wallet)
+
+    def transfer(
+        self, key: str, asset: Asset, amount: Money, route: tuple[str, str], at: int
+    ) -> int:
+        self.account(key)
+        source = route[0]
+        if source and self._desk.balance(key, source, asset).available < amount:
+            raise Refusal("insufficient_funds", f"{asset} in {source}")
+        if route[1]:
+            self._desk.assets(key, route[1])  # refuses an unknown wallet
+        number = self._vault.transfer(key, asset, amount, route, at)
+        self._flush(at)
+        return number
+
+    # Orders -----------------------------------------------------------------------------------
+
+    def place(self, request: OrderRequest, at: int) -> Order:
+        self.account(request.account)
+        floor = self._floor(request.instrument)
+        try:
+            return self._trader.place(request, at)
+        finally:
+            self._show_book(floor, at)
+            self._flush(at)
+
+    def amend(
+        self, key: str, order_id: int, *, ticks: int | None, lots: int | None, at: int
+    ) -> Order:
+        self.account(key)
+        order = self._docket.find(key, order_id)
+        try:
+            return self._trader.amend(key, order_id, ticks, lots, at)
+        finally:
+            self._show_book(self._floors[order.instrument], at)
+            self._flush(at)
+
+    def cancel(self, key: str, order_id: int, at: int) -> Order:
+        self.account(key)
+        order = self._trader.cancel(key, order_id, at)
+        self._show_book(self._floors[order.instrument], at)
+        self._flush(at)
+        return order
+
+    def cancel_all(
+        self, key: str, at: int, *, market: str = "", instrument: InstrumentId = ""
+    ) -> list[Order]:
+        self.account(key)
+        found = self._docket.orders(key, market, instrument, True)
+        return [self.cancel(key, order.id, at) for order in found]
+
+    def order(self, key: str, order_id: int) -> Order:
+        self.account(key)
+        return self._docket.find(key, order_id)
+
+    def order_by_client_id(self, key: str, client_id: str, instrument: InstrumentId = "") -> Order:
+        self.account(key)
+        return self._docket.by_client_id(key, client_id, instrument)
+
+    def orders(
+        self, key: str, *, market: str = "", instrument: InstrumentId = "", only_open: bool = False
+    ) -> list[Order]:
+        self.account(key)
+        return self._docket.orders(key, market, instrument, only_open)
+
+    def fills(
+        self, key: str, *, market: str = "", instrument: InstrumentId = "", order_id: int = 0
+    ) -> list[Fill]:
+        self.account(key)
+        return self._docket.fills(key, market, instrument, order_id)
+
+    def fundings(self, key: str, *, market: str = "") -> list[FundingSettled]:
+        self.account(key)
+        return self._docket.fundings(key, market)
+
+    def sums(self) -> dict[Asset, Money]:
+        """Every asset over all customers, the market, fees, funding and outside: zero."""
+        return self._vault.sums()
+
+    # Inner steps ------------------------------------------------------------------------------
+
+    def _floor(self, instrument: InstrumentId) -> Floor:
+        floor = self._floors.get(instrument)
+        if floor is None:
+            raise Refusal("no_such_instrument", instrument)
+        return floor
+
+    def _apply_book(self, floor: Floor, update: BookUpdate, at: int) -> None:
+        hits = floor.book.apply(update.bids, update.asks, full=update.full)
+        self._trader.hits(floor, hits, at)
+        if not update.sequence:
+            self._show_book(floor, at, full=update.full)
+            return
+        floor.book.bids.collect()
+        floor.book.asks.collect()
+        floor.sequence = update.sequence
+        floor.changed_at = at
+        self._outputs.append(
+            BookChanged(
+                instrument=floor.id,
+                sequence_before=update.sequence_before,
+                sequence=update.sequence,
+                bids=update.bids,
+                asks=update.asks,
+                at=at,
+                full=update.full,
+                raw=update.raw,
+            )
+        )
+
+    def _apply_trade(self, floor: Floor, update: TradeUpdate, at: int) -> None:
+        traded = floor.trade(update.ticks, update.lots, update.side, at, update.trade_id)
+        self._outputs.append(
+            Traded(
+                instrument=traded.instrument,
+                trade_id=traded.trade_id,
+                ticks=traded.ticks,
+                lots=traded.lots,
+                side=traded.side,
+                at=at,
+                sequence=traded.sequence,
+                raw=update.raw,
+            )
+        )
+        hits = floor.book.pass_trade(update.side, update.ticks, update.lots)
+        self._trader.hits(floor, hits, at, traded.trade_id)
+        self._show_book(floor, at)
+
+    def _show_book(self, floor: Floor, at: int, *, full: bool = False) -> None:
+        """Publishes changed levels; a taped book is published by its frames alone."""
+        bids, asks = floor.book.bids.collect(), floor.book.asks.collect()
+        if self.setup.taped or not (bids or asks):
+            return
+        before = floor.sequence
+        floor.sequence += 1
+        floor.changed_at = at
+        self._outputs.append(
+            BookChanged(
+                instrument=floor.id,
+                sequence_before=before,
+                sequence=floor.sequence,
+                bids=bids,
+                asks=asks,
+                at=at,
+                full=full,
+            )
+        )
+
+    def _show_ticker(self, floor: Floor, at: int) -> None:
+        if floor.ticker_due and at - floor.ticker_at >= TICKER_EVERY and not self.setup.taped:
+            floor.ticker_due = False
+            floor.ticker_at = at
+            self._outputs.append(TickerChanged(ticker=floor.ticker(at)))
+
+    def _show_bar(self, floor: Floor, at: int) -> None:
+        """Finished one-minute bars, each once, and now and then the running one."""
+        bars = floor.bars["trade"]
+        minute = at // MINUTE
+        if self.setup.taped or bars.last is None:
+            return
+        for bar in bars.between(floor.bar_told, minute):
+            self._tell_bar(floor, bar.candle(closed=True), at)
+        floor.bar_told = minute
+        running = bars.last
+        if floor.bar_due and running.minute == minute and at - floor.bar_at >= BAR_EVERY:
+            floor.bar_at = at
+            floor.bar_due = False
+            self._tell_bar(floor, running.candle(closed=False), at)
+
+    def _tell_bar(self, floor: Floor, candle: Candle, at: int) -> None:
+        self._outputs.append(CandleChanged(instrument=floor.id, candle=candle, at=at))
+
+    def _settle_due(self, floor: Floor, at: int) -> None:
+        """Funding of every instant that has come; positions pay or receive by mark price."""
+        while floor.funding_due and floor.funding_due <= at:
+            due, rate, mark = floor.funding_due, floor.funding_rate, floor.reference()
+            for place in self._holdings.open_places(floor.id):
+                self._settle_one(floor, place, (due, rate, mark))
+            row = FundingRow(instrument=floor.id, at=due, rate=rate, mark=mark)
+            floor.funding_rows.append(row)
+            interval = floor.instrument.funding_interval_ms * MILLI
+            floor.funding_due = due + interval if interval else 0
+            self._outputs.append(FundingFixed(row=row, next_due=floor.funding_due))
+
+    def _settle_one(
+        self,
+        floor: Floor,
+        place: tuple[str, InstrumentId, int],
+        terms: tuple[int, Decimal, Decimal],
+    ) -> None:
+        due, rate, mark = terms
+        key, _, index = place
+        instrument = floor.instrument
+        lots = self._holdings.get(place).lots
+        amount = self._vault.rounded(instrument.funding(mark, lots, rate))
+        settled = FundingSettled(
+            id=self._docket.next_fill_id(),
+            account=key,
+            instrument=floor.id,
+            position_index=index,
+            lots=lots,
+            rate=rate,
+            mark=mark,
+            value=floor.value(mark, abs(lots)),
+            amount=amount,
+            asset=instrument.settle,
+            at=due,
+        )
+        posting = Posting(
+            kind="funding",
+            funding=amount,
+            instrument=floor.id,
+            side=Side.BUY if lots > 0 else Side.SELL,
+            price=mark,
+            lots=abs(lots),
+            position_lots=lots,
+            rate=rate,
+            fill_id=settled.id,
+        )
+        purse = (key, self._desk.wallet_of(instrument.market).name, instrument.settle)
+        self._vault.post(purse, posting, due)
+        self._vault.book_result(purse, amount)
+        self._holdings.add_cost(place, amount, "funding")
+        self._docket.add_funding(settled)
+        self._outputs.append(settled)
+
+    def _flush(self, at: int) -> None:
+        """Tells positions and balances that changed since the last time, each once."""
+        if self._holdings.dirty:
+            places = dict(self._holdings.dirty)
+            self._holdings.dirty.clear()
+            for place, cause in places.items():
+                position = self._desk.position(place)
+                self._outputs.append(PositionChanged(position=position, cause=cause, at=at))
+        if self._vault.dirty:
+            purses = dict(self._vault.dirty)
+            self._vault.dirty.clear()
+            for (key, wallet, asset), cause in purses.items():
+                balance = self._desk.balance(key, wallet, asset)
+                self._outputs.append(BalanceChanged(balance=balance, cause=cause, at=at))

@@ -1,0 +1,113 @@
+"""Open positions: average entry, realised profit, leverage, one-way and hedge mode."""
+
+from decimal import Decimal
+
+import msgspec
+
+from oneprice.model.instrument import Instrument, Payoff
+from oneprice.model.units import ROUNDED, ZERO, InstrumentId, Money, Side
+from oneprice.twin.contract import Refusal
+
+Place = tuple[str, InstrumentId, int]  # account key, instrument, position index
+
+
+class Holding(msgspec.Struct, kw_only=True):
+    """One position as the exchange keeps it; `lots` is signed."""
+
+    lots: int = 0
+    entry: Decimal = ZERO
+    realised: Money = ZERO
+    realised_ever: Money = ZERO
+    created_at: int = 0
+    updated_at: int = 0
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What a fill did to a position."""
+
+    realised: Money
+    closed_lots: int
+
+
+class Holdings:
+    """All positions of all customers."""
+
+    def __init__(self) -> None:
+        self._held: dict[Place, Holding] = {}
+        self._leverage: dict[tuple[str, InstrumentId], Decimal] = {}
+        self._hedged: dict[tuple[str, str], bool] = {}
+        self.dirty: dict[Place, str] = {}  # place -> cause, since the last flush
+
+    def get(self, place: Place) -> Holding:
+        """The position, flat where there never was one."""
+        return self._held.get(place) or Holding()
+
+    def places(self, key: str) -> list[Place]:
+        """Of one customer, sorted by instrument and index."""
+        return sorted(place for place in self._held if place[0] == key)
+
+    def open_places(self, instrument: InstrumentId) -> list[Place]:
+        """Every customer's open positions in one instrument, in a fixed order."""
+        return sorted(p for p, held in self._held.items() if p[1] == instrument and held.lots)
+
+    def trade(
+        self, place: Place, instrument: Instrument, side: Side, trade: tuple[Decimal, int], at: int
+    ) -> Change:
+        """Applies a fill (price, lots): first it closes, what is left opens."""
+        price, lots = trade
+        held = self._held.setdefault(place, Holding(created_at=at))
+        signed = lots * side
+        closed = min(lots, abs(held.lots)) if held.lots * signed < 0 else 0
+        realised = ZERO
+        if closed:
+            direction = 1 if held.lots > 0 else -1
+            realised = instrument.profit(held.entry, price, closed * direction)
+        after = held.lots + signed
+        if held.lots == 0 or held.lots * after < 0:  # opened, or turned around
+            held.created_at = at
+            held.realised = realised if held.lots else ZERO
+            held.entry = price
+        elif after == 0:
+            held.realised += realised
+            held.entry = ZERO
+        elif closed:
+            held.realised += realised
+        else:
+            held.entry = _average(instrument.payoff, (held.entry, abs(held.lots)), (price, lots))
+        held.lots = after
+        held.realised_ever += realised
+        held.updated_at = at
+        self.dirty[place] = "fill"
+        return Change(realised=realised, closed_lots=closed)
+
+    def add_cost(self, place: Place, amount: Money, cause: str) -> None:
+        """Fees (negative) and funding enter the position's own result."""
+        held = self._held[place]
+        held.realised += amount
+        held.realised_ever += amount
+        self.dirty[place] = cause
+
+    def leverage(self, key: str, instrument: InstrumentId, default: Decimal) -> Decimal:
+        return self._leverage.get((key, instrument), default)
+
+    def set_leverage(self, key: str, instrument: InstrumentId, leverage: Decimal) -> None:
+        self._leverage[key, instrument] = leverage
+        self._held.setdefault((key, instrument, 0), Holding())
+        self.dirty[key, instrument, 0] = "leverage"
+
+    def hedged(self, key: str, market: str) -> bool:
+        return self._hedged.get((key, market), False)
+
+    def set_hedged(self, key: str, market: str, on: bool) -> None:
+        if self.hedged(key, market) == on:
+            raise Refusal("mode_unchanged", f"position mode of {market}")
+        self._hedged[key, market] = on
+
+
+def _average(payoff: Payoff, before: tuple[Decimal, int], added: tuple[Decimal, int]) -> Decimal:
+    """Average entry by size; for inverse contracts the harmonic one, which keeps the profit."""
+    (entry, held), (price, lots) = before, added
+    if payoff is Payoff.INVERSE:
+        coins = ROUNDED.divide(Decimal(held), entry) + ROUNDED.divide(Decimal(lots), price)
+        return ROUNDED.divide(Decimal(held + lots), coins)
+    return ROUNDED.divide(entry * held + price * lots, Decimal(held + lots))

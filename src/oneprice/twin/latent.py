@@ -1,0 +1,147 @@
+"""One hidden price per asset, the same for everyone who has the seed, at any moment in time.
+
+The logarithm of a price is anchored at every whole minute by noise of many periods, which can be
+computed for any minute without its past; within a minute a random walk with jumps is bridged from
+one anchor to the next. So two processes agree without talking, whenever each of them started.
+Numbers in here are floats: they are a hidden state, never a price that somebody trades at.
+"""
+
+from math import exp, log, sqrt
+
+from oneprice.model.units import MILLI, MINUTE
+from oneprice.twin.chance import Chance, spot
+
+STEP = 50 * MILLI
+STEPS = MINUTE // STEP
+BPS = 1e-4
+
+BASE_PRICES = {"BTC": 60_000.0, "ETH": 3_000.0, "SOL": 150.0, "XRP": 0.6, "BNB": 550.0}
+MINUTE_BPS = {"BTC": 5.0, "ETH": 6.5, "SOL": 9.0}  # usual move of a minute
+_PERIODS = (1, 4, 16, 64, 256, 1024, 4096, 16_384)  # minutes
+_COMMON = 0.75  # how much of a move all assets share
+_OWN = sqrt(1.0 - _COMMON**2)
+
+VENUES = (
+    "bybit:linear",
+    "binance:usdm",
+    "bybit:spot",
+    "binance:spot",
+    "bybit:inverse",
+    "binance:coinm",
+    "okx:swap",
+    "okx:spot",
+)
+_WEIGHTS = (0.28, 0.28, 0.16, 0.16, 0.04, 0.04, 0.02, 0.02)
+SLOT = 6_000 * MILLI  # one dislocation at most per asset and slot
+
+
+class Latent:
+    """The hidden prices of all assets for one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._paths: dict[tuple[str, int], list[float]] = {}
+        self._shocks: dict[tuple[str, int], tuple[int, str, float, float] | None] = {}
+
+    def price(self, asset: str, at: int) -> float:
+        """Hidden price in dollars."""
+        minute, rest = divmod(at, MINUTE)
+        path = self._paths.get((asset, minute))
+        if path is None:
+            path = self._walk(asset, minute)
+        step, part = divmod(rest, STEP)
+        low, high = path[step], path[step + 1]
+        return exp(low + (high - low) * part / STEP)
+
+    def anchor(self, asset: str, minute: int) -> float:
+        """Logarithm of the price at a whole minute since 1970."""
+        scale = MINUTE_BPS.get(asset, 8.0) * BPS
+        total = log(BASE_PRICES.get(asset, 100.0))
+        for period in _PERIODS:
+            weight = 0.5 * scale * sqrt(period)
+            total += weight * (
+                _COMMON * self.wave("all", period, minute)
+                + _OWN * self.wave(asset, period, minute)
+            )
+        return total
+
+    def wave(self, name: str, period: int, minute: int) -> float:
+        """Smooth noise of about unit size that has a new value every `period` minutes."""
+        node, rest = divmod(minute, period)
+        here = self._node(name, period, node)
+        if rest == 0:
+            return here
+        return here + (self._node(name, period, node + 1) - here) * rest / period
+
+    def dislocation(self, asset: str, venue: str, at: int) -> float:
+        """How far (as a fraction) one venue's market is off for a moment, decaying."""
+        slot = at // SLOT
+        total = 0.0
+        for earlier in range(slot - 3, slot + 1):
+            shock = self._shock(asset, earlier)
+            if shock is None or shock[1] != venue or shock[0] > at:
+                continue
+            start, _, size, half_life = shock
+            total += size * 0.5 ** ((at - start) / half_life)
+        return total
+
+    def _node(self, name: str, period: int, node: int) -> float:
+        # the sum of three uniform numbers is near enough to normal, with variance 1/4
+        total = sum(spot(self._seed, name, period, node, k) for k in (1, 2, 3))
+        return (total - 1.5) * 2.0
+
+    def _shock(self, asset: str, slot: int) -> tuple[int, str, float, float] | None:
+        key = (asset, slot)
+        if key not in self._shocks:
+            if len(self._shocks) > 4000:
+                self._shocks.clear()
+            self._shocks[key] = self._draw_shock(asset, slot)
+        return self._shocks[key]
+
+    def _draw_shock(self, asset: str, slot: int) -> tuple[int, str, float, float] | None:
+        chance = Chance(self._seed, "shock", asset, slot)
+        if not chance.hits(0.85):
+            return None
+        start = slot * SLOT + int(chance.uniform() * SLOT)
+        draw, venue = chance.uniform(), VENUES[-1]
+        for name, weight in zip(VENUES, _WEIGHTS, strict=True):
+            draw -= weight
+            if draw < 0:
+                venue = name
+                break
+        # small ones are frequent, those that pay all fees are rare
+        size = (15.0 + 45.0 * chance.uniform() ** 2) * BPS
+        sign = 1.0 if chance.hits(0.5) else -1.0
+        half_life = chance.between(1_000, 3_000) * MILLI
+        return start, venue, sign * size, half_life
+
+    def _walk(self, asset: str, minute: int) -> list[float]:
+        if len(self._paths) > 64:
+            self._paths.clear()
+        first, last = self.anchor(asset, minute), self.anchor(asset, minute + 1)
+        shared = Chance(self._seed, "walk", "all", minute)
+        own = Chance(self._seed, "walk", asset, minute)
+        mood = exp(0.6 * self.wave("mood", 7, minute) + 0.4 * self.wave(asset + "mood", 3, minute))
+        scale = MINUTE_BPS.get(asset, 8.0) * BPS * mood * sqrt(1.0 / STEPS)
+        jumps = self._jumps(asset, minute)
+        value, walk = 0.0, [0.0]
+        for step in range(STEPS):
+            value += scale * (_COMMON * shared.gauss() + _OWN * own.gauss())
+            value += jumps.get(step, 0.0)
+            walk.append(value)
+        drift = (last - first - value) / STEPS
+        path = [first + walk[step] + drift * step for step in range(STEPS + 1)]
+        path[STEPS] = last
+        self._paths[asset, minute] = path
+        return path
+
+    def _jumps(self, asset: str, minute: int) -> dict[int, float]:
+        """Sudden moves within a minute; some hit all assets at the same step."""
+        found: dict[int, float] = {}
+        for name, weight in (("all", 0.8), (asset, 1.0)):
+            chance = Chance(self._seed, "jump", name, minute)
+            while chance.hits(0.35):
+                step = chance.whole(0, STEPS - 1)
+                sign = 1.0 if chance.hits(0.5) else -1.0
+                found[step] = found.get(step, 0.0) + sign * weight * chance.between(4, 16) * BPS
+        return found

@@ -1,0 +1,14 @@
+"""Exchanges of both venues with a market that only the test moves."""
+
+import pytest
+from twinbench import Bench, still
+
+
+@pytest.fixture
+def bybit() -> Bench:
+    return still("bybit")
+
+
+@pytest.fixture
+def binance() -> Bench:
+    return still("binance")
