@@ -1,0 +1,268 @@
+"""User data of USD-M: ORDER_TRADE_UPDATE, TRADE_LITE, ACCOUNT_UPDATE, ACCOUNT_CONFIG_UPDATE."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from oneprice.model.units import ZERO, plain
+from oneprice.twin.contract import (
+    Balance,
+    BalanceChanged,
+    Exchange,
+    Fill,
+    Filled,
+    FundingSettled,
+    Kind,
+    Order,
+    OrderChanged,
+    Output,
+    Position,
+    PositionChanged,
+)
+from oneprice.twin.dialects.binance.shapes import (
+    POSITION_SIDES,
+    STP_TO_WIRE,
+    Catalog,
+    fixed,
+    futures_tif,
+    limit_ticks,
+    millis,
+    side_word,
+    status,
+)
+from oneprice.twin.dialects.binance.spot_events import Mail
+
+_ENDINGS = {"ioc": "2", "self_trade": "1", "reduce_only": "4"}
+
+
+class _Touched(msgspec.Struct):
+    """What the fills of one batch changed for one customer."""
+
+    coins: dict[str, Balance]
+    positions: dict[tuple[str, int], Position]
+
+
+class FuturesEvents:
+    """Turns outputs of the exchange into a customer's events, one batch at a time."""
+
+    def __init__(self, exchange: Exchange, catalog: Catalog) -> None:
+        self.exchange = exchange
+        self.catalog = catalog
+        self._wallet = exchange.wallet_of("usdm")
+        self._realised: dict[tuple[str, str], Decimal] = {}  # before fees, since the start
+
+    def mail(self, outputs: Sequence[Output], at: int) -> Mail:
+        """Events of one batch; one ACCOUNT_UPDATE follows the fills that caused it."""
+        mail: Mail = []
+        touched: dict[str, _Touched] = {}
+        for output in outputs:
+            match output:
+                case OrderChanged(order=order) if self._mine(order.instrument):
+                    mail.append((order.account, self._changed(output, at)))
+                case Filled(order=order, fill=fill) if self._mine(order.instrument):
+                    mail.append((order.account, self._lite(fill, order, at)))
+                    mail.append((order.account, self._filled(fill, order, at)))
+                case FundingSettled() if self._mine(output.instrument):
+                    mail.append((output.account, self._funding(output, at)))
+                case PositionChanged(position=row) if self._mine(row.instrument):
+                    if output.cause == "leverage":
+                        mail.append((row.account, self._config(row, at)))
+                    elif output.cause == "fill":
+                        slot = touched.setdefault(row.account, _Touched({}, {}))
+                        slot.positions[(row.instrument, row.position_index)] = row
+                case BalanceChanged(balance=row) if row.wallet == self._wallet:
+                    if output.cause == "fill":
+                        touched.setdefault(row.account, _Touched({}, {})).coins[row.asset] = row
+                    elif output.cause in ("deposit", "transfer"):
+                        mail.append((row.account, self._moved(row, at)))
+        for account, slot in touched.items():
+            mail.append((account, self._account(slot, at)))
+        return mail
+
+    def _mine(self, instrument: str) -> bool:
+        return self.catalog.market(instrument) == "usdm"
+
+    # Orders ------------------------------------------------------------------------------
+
+    def _changed(self, output: OrderChanged, at: int) -> dict[str, Any]:
+        match output.cause:
+            case "new":
+                kind = "NEW"
+            case "amended":
+                kind = "AMENDMENT"
+            case "cancelled" if status(output.order) == "CANCELED":
+                kind = "CANCELED"
+            case _:
+                kind = "EXPIRED"
+        return self._update(output.order, kind, at, output.at)
+
+    def _update(self, order: Order, kind: str, at: int, when: int) -> dict[str, Any]:
+        grid = self.catalog.grid(order.instrument)
+        zero = grid.size(0)
+        body: dict[str, Any] = {
+            "s": self.catalog.symbol(order.instrument),
+            "c": order.client_id,
+            "S": side_word(order.side),
+            "o": order.kind.value.upper(),
+            "f": futures_tif(order),
+            "q": grid.size(order.lots),
+            "p": grid.price(limit_ticks(order)),
+            "ap": fixed(order.average, grid.price_places) if order.filled_lots else "0",
+            "sp": "0",
+            "x": kind,
+            "X": status(order),
+            "i": order.id,
+            "l": zero,
+            "z": grid.size(order.filled_lots),
+            "L": "0",
+            "T": millis(when),
+            "t": 0,
+            "b": "0",
+            "a": "0",
+            "m": False,
+            "R": order.reduce_only,
+            "wt": "CONTRACT_PRICE",
+            "ot": order.kind.value.upper(),
+            "ps": POSITION_SIDES[order.position_index],
+            "cp": False,
+            "pP": False,
+            "si": 0,
+            "ss": 0,
+            "rp": "0",
+            "V": STP_TO_WIRE[order.self_trade],
+            "pm": "NONE",
+            "gtd": 0,
+            "er": _ending(order) if kind == "EXPIRED" else "0",
+        }
+        return {"e": "ORDER_TRADE_UPDATE", "E": millis(at), "T": millis(when), "o": body}
+
+    def _filled(self, fill: Fill, order: Order, at: int) -> dict[str, Any]:
+        place = (fill.account, fill.instrument)
+        self._realised[place] = self._realised.get(place, ZERO) + fill.realised
+        grid = self.catalog.grid(order.instrument)
+        event = self._update(order, "TRADE", at, fill.at)
+        event["o"] |= {
+            "l": grid.size(fill.lots),
+            "L": grid.price(fill.ticks),
+            "N": fill.fee_asset,
+            "n": fixed(fill.fee),
+            "t": fill.trade_id,
+            "m": fill.maker,
+            "rp": fixed(fill.realised) if fill.realised else "0",
+        }
+        return event
+
+    def _lite(self, fill: Fill, order: Order, at: int) -> dict[str, Any]:
+        grid = self.catalog.grid(order.instrument)
+        return {
+            "e": "TRADE_LITE",
+            "E": millis(at),
+            "T": millis(fill.at),
+            "s": self.catalog.symbol(order.instrument),
+            "q": grid.size(order.lots),
+            "p": grid.price(limit_ticks(order)),
+            "m": fill.maker,
+            "c": order.client_id,
+            "S": side_word(order.side),
+            "L": grid.price(fill.ticks),
+            "l": grid.size(fill.lots),
+            "t": fill.trade_id,
+            "i": order.id,
+        }
+
+    # Account -----------------------------------------------------------------------------
+
+    def _account(self, slot: _Touched, at: int) -> dict[str, Any]:
+        coins = list(slot.coins.values())
+        for position in slot.positions.values():  # a position never comes without its coin
+            coin = self.catalog.instrument(position.instrument).settle
+            if coin not in slot.coins:
+                slot.coins[coin] = self.exchange.balance(position.account, self._wallet, coin)
+                coins = list(slot.coins.values())
+        when = max(
+            [row.updated_at for row in slot.positions.values()]
+            or [row.updated_at for row in coins]
+        )
+        return _account_update(
+            "ORDER",
+            [_coin(row.asset, row.total, ZERO) for row in coins],
+            [self._position(row) for row in slot.positions.values()],
+            (at, when),
+        )
+
+    def _position(self, row: Position) -> dict[str, Any]:
+        grid = self.catalog.grid(row.instrument)
+        return {
+            "s": self.catalog.symbol(row.instrument),
+            "pa": grid.size(row.lots),
+            "ep": _price(row.entry),
+            "bep": _price(row.entry),
+            "cr": plain(self._realised.get((row.account, row.instrument), ZERO)),
+            "up": fixed(row.unrealised),
+            "mt": "cross",
+            "iw": "0",
+            "ps": POSITION_SIDES[row.position_index],
+        }
+
+    def _funding(self, settled: FundingSettled, at: int) -> dict[str, Any]:
+        """Cross margin: the balance only, so the symbol cannot be seen."""
+        total = ZERO
+        for row in reversed(self.exchange.log(settled.account, self._wallet)):
+            if row.kind == "funding" and row.instrument == settled.instrument:
+                total = row.balance
+                break
+        coins = [_coin(settled.asset, total, settled.amount)]
+        return _account_update("FUNDING_FEE", coins, [], (at, settled.at))
+
+    def _moved(self, balance: Balance, at: int) -> dict[str, Any]:
+        change = ZERO
+        for row in reversed(self.exchange.log(balance.account, self._wallet)):
+            if row.asset == balance.asset and row.kind not in ("trade", "funding"):
+                change = row.change
+                break
+        reason = "DEPOSIT" if change >= 0 else "WITHDRAW"
+        coins = [_coin(balance.asset, balance.total, change)]
+        return _account_update(reason, coins, [], (at, balance.updated_at))
+
+    def _config(self, row: Position, at: int) -> dict[str, Any]:
+        return {
+            "e": "ACCOUNT_CONFIG_UPDATE",
+            "E": millis(at),
+            "T": millis(at),
+            "ac": {"s": self.catalog.symbol(row.instrument), "l": int(row.leverage)},
+        }
+
+
+def _account_update(
+    reason: str,
+    coins: list[dict[str, Any]],
+    positions: list[dict[str, Any]],
+    times: tuple[int, int],
+) -> dict[str, Any]:
+    return {
+        "e": "ACCOUNT_UPDATE",
+        "E": millis(times[0]),
+        "T": millis(times[1]),
+        "a": {"m": reason, "B": coins, "P": positions},
+    }
+
+
+def _coin(asset: str, total: Decimal, change: Decimal) -> dict[str, Any]:
+    return {
+        "a": asset,
+        "wb": fixed(total),
+        "cw": fixed(total),
+        "bc": fixed(change) if change else "0",
+    }
+
+
+def _ending(order: Order) -> str:
+    if order.kind is Kind.MARKET:
+        return "9"
+    return _ENDINGS.get(order.reason, "0")
+
+
+def _price(number: Decimal) -> str:
+    return plain(Decimal(fixed(number))) if number else "0.0"

@@ -1,0 +1,250 @@
+"""Which call costs what, needs which right and is answered by whom."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from oneprice.twin.dialects.binance.accounts import FuturesAccount, SpotAccount
+from oneprice.twin.dialects.binance.calls import Call
+from oneprice.twin.dialects.binance.facts import FactsDesk
+from oneprice.twin.dialects.binance.futures_trade import FuturesTrade
+from oneprice.twin.dialects.binance.market import MarketDesk
+from oneprice.twin.dialects.binance.spot_trade import SpotTrade
+
+
+class Right(StrEnum):
+    """NONE: anyone. KEY: the key header. READ: signed. TRADE: signed, and the key may trade."""
+
+    NONE = "none"
+    KEY = "key"
+    READ = "read"
+    TRADE = "trade"
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """`free`: costs no weight when it succeeds. `orders`: its answer carries order counts."""
+
+    right: Right
+    weight: int | Callable[[Call], int]
+    answer: Callable[[Call], Any]
+    free: bool = False
+    orders: bool = False
+
+    def cost(self, call: Call) -> int:
+        return self.weight if isinstance(self.weight, int) else self.weight(call)
+
+
+class Desks(msgspec.Struct, frozen=True, kw_only=True):
+    """Everyone who answers."""
+
+    market: MarketDesk
+    facts: FactsDesk
+    spot: SpotTrade
+    spot_account: SpotAccount
+    futures: FuturesTrade
+    futures_account: FuturesAccount
+
+
+def _number(call: Call, name: str, default: int) -> int:
+    text = call.text(name)
+    return int(text) if text.isascii() and text.isdigit() else default
+
+
+def _stepped(steps: tuple[tuple[int, int], ...], most: int) -> Callable[[Call], int]:
+    def cost(call: Call) -> int:
+        limit = _number(call, "limit", 100 if call.product == "spot" else 500)
+        return next((weight for upto, weight in steps if limit <= upto), most)
+
+    return cost
+
+
+def _one_or(one: int, many: int) -> Callable[[Call], int]:
+    return lambda call: one if call.text("symbol") else many
+
+
+SPOT_DEPTH = _stepped(((100, 5), (500, 25), (1_000, 50)), 250)
+FUTURES_DEPTH = _stepped(((50, 2), (100, 5), (500, 10)), 20)
+FUTURES_KLINES = _stepped(((99, 1), (499, 2), (1_000, 5)), 10)
+
+
+def _public(weight: int | Callable[[Call], int], answer: Callable[[Call], Any]) -> Endpoint:
+    return Endpoint(right=Right.NONE, weight=weight, answer=answer)
+
+
+def _read(weight: int | Callable[[Call], int], answer: Callable[[Call], Any]) -> Endpoint:
+    return Endpoint(right=Right.READ, weight=weight, answer=answer)
+
+
+def _trade(
+    weight: int, answer: Callable[[Call], Any], *, free: bool = False, orders: bool = False
+) -> Endpoint:
+    return Endpoint(right=Right.TRADE, weight=weight, answer=answer, free=free, orders=orders)
+
+
+def spot_table(desks: Desks) -> dict[str, Endpoint]:
+    """Spot REST by `METHOD /path` (weights: spot REST API, state November 2026)."""
+    market, facts, trade = desks.market, desks.facts, desks.spot
+    v3 = "/api/v3"
+    gone = _public(1, facts.gone)
+    return {
+        f"GET {v3}/ping": _public(1, facts.ping),
+        f"GET {v3}/time": _public(1, facts.time),
+        f"GET {v3}/exchangeInfo": _public(20, facts.spot_info),
+        f"GET {v3}/depth": _public(SPOT_DEPTH, market.depth),
+        f"GET {v3}/trades": _public(25, market.trades),
+        f"GET {v3}/historicalTrades": _public(25, market.trades),
+        f"GET {v3}/aggTrades": _public(4, market.agg_trades),
+        f"GET {v3}/klines": _public(2, market.klines),
+        f"GET {v3}/uiKlines": _public(2, market.klines),
+        f"GET {v3}/avgPrice": _public(2, market.average_price),
+        f"GET {v3}/ticker/24hr": _public(_one_or(2, 80), market.day),
+        f"GET {v3}/ticker/price": _public(_one_or(2, 4), market.price),
+        f"GET {v3}/ticker/bookTicker": _public(_one_or(2, 4), market.book_ticker),
+        f"POST {v3}/order": _trade(1, trade.place, free=True, orders=True),
+        f"POST {v3}/order/test": _trade(1, trade.test),
+        f"DELETE {v3}/order": _trade(1, trade.cancel, free=True),
+        f"DELETE {v3}/openOrders": _trade(1, trade.cancel_all, free=True),
+        f"POST {v3}/order/cancelReplace": _trade(1, trade.cancel_replace, free=True, orders=True),
+        f"PUT {v3}/order/amend/keepPriority": _trade(4, trade.amend_keep_priority),
+        f"GET {v3}/order": _read(4, trade.query),
+        f"GET {v3}/openOrders": _read(_one_or(6, 80), trade.open_orders),
+        f"GET {v3}/allOrders": _read(20, trade.all_orders),
+        f"GET {v3}/myTrades": _read(
+            lambda call: 5 if call.text("orderId") else 20, trade.my_trades
+        ),
+        f"GET {v3}/account": _read(20, desks.spot_account.account),
+        f"GET {v3}/account/commission": _read(20, desks.spot_account.commission),
+        f"GET {v3}/rateLimit/order": _read(40, trade.order_limits),
+        f"POST {v3}/userDataStream": gone,
+        f"PUT {v3}/userDataStream": gone,
+        f"DELETE {v3}/userDataStream": gone,
+        "GET /sapi/v1/margin/allPairs": _public(1, facts.nothing),
+        "GET /sapi/v1/margin/isolated/allPairs": _public(10, facts.nothing),
+        "GET /sapi/v1/asset/tradeFee": _read(1, desks.spot_account.trade_fees),
+        "GET /sapi/v1/capital/config/getall": _read(10, facts.nothing),
+    }
+
+
+def futures_market_table(desks: Desks, root: str) -> dict[str, Endpoint]:
+    """Public REST of USD-M (`/fapi/v1`) or COIN-M (`/dapi/v1`)."""
+    market, facts = desks.market, desks.facts
+    info = facts.usdm_info if root == "/fapi/v1" else facts.coinm_info
+    return {
+        f"GET {root}/ping": _public(1, facts.ping),
+        f"GET {root}/time": _public(1, facts.time),
+        f"GET {root}/exchangeInfo": _public(1, info),
+        f"GET {root}/depth": _public(FUTURES_DEPTH, market.depth),
+        f"GET {root}/trades": _public(5, market.trades),
+        f"GET {root}/historicalTrades": _public(20, market.trades),
+        f"GET {root}/aggTrades": _public(20, market.agg_trades),
+        f"GET {root}/klines": _public(FUTURES_KLINES, market.klines),
+        f"GET {root}/markPriceKlines": _public(
+            FUTURES_KLINES, lambda call: market.klines(call, "mark")
+        ),
+        f"GET {root}/indexPriceKlines": _public(
+            FUTURES_KLINES, lambda call: market.klines(call, "index")
+        ),
+        f"GET {root}/premiumIndexKlines": _public(
+            FUTURES_KLINES, lambda call: market.klines(call, "premium")
+        ),
+        f"GET {root}/premiumIndex": _public(_one_or(1, 10), facts.premium_index),
+        f"GET {root}/fundingRate": _public(1, facts.funding_rate),
+        f"GET {root}/fundingInfo": _public(0, facts.funding_info),
+        f"GET {root}/openInterest": _public(1, facts.open_interest),
+        f"GET {root}/constituents": _public(2, facts.constituents),
+        f"GET {root}/ticker/24hr": _public(_one_or(1, 40), market.day),
+        f"GET {root}/ticker/price": _public(_one_or(1, 2), market.price),
+        f"GET {root}/ticker/bookTicker": _public(_one_or(2, 5), market.book_ticker),
+    }
+
+
+def futures_table(desks: Desks) -> dict[str, Endpoint]:
+    """USD-M REST by `METHOD /path`, trading and account included."""
+    trade, account = desks.futures, desks.futures_account
+    v1 = "/fapi/v1"
+    return futures_market_table(desks, v1) | {
+        "GET /fapi/v2/ticker/price": _public(_one_or(1, 2), desks.market.price),
+        f"POST {v1}/order": _trade(0, trade.place, orders=True),
+        f"POST {v1}/order/test": _trade(0, trade.test),
+        f"PUT {v1}/order": _trade(0, trade.modify, orders=True),
+        f"DELETE {v1}/order": _trade(1, trade.cancel),
+        f"POST {v1}/batchOrders": _trade(5, trade.batch, orders=True),
+        f"PUT {v1}/batchOrders": _trade(5, trade.batch_modify, orders=True),
+        f"DELETE {v1}/batchOrders": _trade(1, trade.batch_cancel),
+        f"DELETE {v1}/allOpenOrders": _trade(1, trade.cancel_all),
+        f"POST {v1}/countdownCancelAll": _trade(10, trade.countdown),
+        f"GET {v1}/orderAmendment": _read(1, trade.amendments),
+        f"GET {v1}/order": _read(1, trade.query),
+        f"GET {v1}/openOrder": _read(1, trade.open_order),
+        f"GET {v1}/openOrders": _read(_one_or(1, 40), trade.open_orders),
+        f"GET {v1}/allOrders": _read(5, trade.all_orders),
+        f"GET {v1}/userTrades": _read(5, trade.user_trades),
+        f"GET {v1}/forceOrders": _read(20, desks.facts.nothing),
+        f"GET {v1}/openAlgoOrders": _read(1, desks.facts.nothing),
+        f"GET {v1}/rateLimit/order": _read(1, trade.order_limits),
+        "GET /fapi/v2/balance": _read(5, account.balance),
+        "GET /fapi/v3/balance": _read(5, account.balance),
+        "GET /fapi/v2/account": _read(5, account.account_v2),
+        "GET /fapi/v3/account": _read(5, account.account_v3),
+        "GET /fapi/v2/positionRisk": _read(5, account.positions_v2),
+        "GET /fapi/v3/positionRisk": _read(5, account.positions_v3),
+        f"GET {v1}/symbolConfig": _read(5, account.symbol_config),
+        f"GET {v1}/accountConfig": _read(5, account.account_config),
+        f"GET {v1}/commissionRate": _read(20, account.commission),
+        f"GET {v1}/leverageBracket": _read(1, account.brackets),
+        f"POST {v1}/leverage": _trade(1, account.set_leverage),
+        f"POST {v1}/marginType": _trade(1, account.set_margin_type),
+        f"GET {v1}/positionSide/dual": _read(30, account.hedge_mode),
+        f"POST {v1}/positionSide/dual": _trade(1, account.set_hedge_mode),
+        f"GET {v1}/multiAssetsMargin": _read(30, account.multi_assets),
+        f"POST {v1}/multiAssetsMargin": _trade(1, account.set_multi_assets),
+        f"GET {v1}/feeBurn": _read(30, account.fee_burn),
+        f"GET {v1}/income": _read(30, account.income),
+    }
+
+
+# WebSocket API method -> the REST call with the same parameters.
+SPOT_METHODS = {
+    "ping": "GET /api/v3/ping",
+    "time": "GET /api/v3/time",
+    "exchangeInfo": "GET /api/v3/exchangeInfo",
+    "depth": "GET /api/v3/depth",
+    "trades.recent": "GET /api/v3/trades",
+    "trades.aggregate": "GET /api/v3/aggTrades",
+    "klines": "GET /api/v3/klines",
+    "avgPrice": "GET /api/v3/avgPrice",
+    "ticker.24hr": "GET /api/v3/ticker/24hr",
+    "ticker.price": "GET /api/v3/ticker/price",
+    "ticker.book": "GET /api/v3/ticker/bookTicker",
+    "order.place": "POST /api/v3/order",
+    "order.test": "POST /api/v3/order/test",
+    "order.cancel": "DELETE /api/v3/order",
+    "order.cancelReplace": "POST /api/v3/order/cancelReplace",
+    "order.amend.keepPriority": "PUT /api/v3/order/amend/keepPriority",
+    "openOrders.cancelAll": "DELETE /api/v3/openOrders",
+    "order.status": "GET /api/v3/order",
+    "openOrders.status": "GET /api/v3/openOrders",
+    "allOrders": "GET /api/v3/allOrders",
+    "myTrades": "GET /api/v3/myTrades",
+    "account.status": "GET /api/v3/account",
+    "account.commission": "GET /api/v3/account/commission",
+    "account.rateLimits.orders": "GET /api/v3/rateLimit/order",
+}
+
+FUTURES_METHODS = {
+    "depth": "GET /fapi/v1/depth",
+    "ticker.price": "GET /fapi/v1/ticker/price",
+    "ticker.book": "GET /fapi/v1/ticker/bookTicker",
+    "order.place": "POST /fapi/v1/order",
+    "order.modify": "PUT /fapi/v1/order",
+    "order.cancel": "DELETE /fapi/v1/order",
+    "order.status": "GET /fapi/v1/order",
+    "account.balance": "GET /fapi/v2/balance",
+    "v2/account.balance": "GET /fapi/v3/balance",
+    "account.status": "GET /fapi/v2/account",
+    "v2/account.status": "GET /fapi/v3/account",
+    "account.position": "GET /fapi/v2/positionRisk",
+    "v2/account.position": "GET /fapi/v3/positionRisk",
+}
