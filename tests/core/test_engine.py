@@ -119,13 +119,28 @@ def test_exits_are_reduce_only_and_entries_are_not() -> None:
     assert [o.reduce_only for o in world.orders()] == [False, False, True, True]
 
 
+def test_what_is_left_of_a_half_closed_holding_is_closed_too() -> None:
+    world = a_ready_world([A, B], [CrossExchange()], faults=Faults(partial=0.5), seed=3)
+    for number in range(12):
+        a_gap(world, "60000", "60300" if number % 2 else "59700")
+        world.live(1_000)
+    assert len(world.engine.report.group_ends()) == 1  # HEDGED, and nothing else
+    for _ in range(6):  # the gap is gone: every part must get out, however small it became
+        a_gap(world, "60000", "60000")
+        world.live(1_000)
+        a_gap(world, "60001", "60000")
+        world.live(1_000)
+    assert world.engine.report.holdings() == []
+    assert not any(world.engine.report.positions().values())
+
+
 def test_client_ids_are_short_plain_and_unique() -> None:
     world = a_ready_world([A, B], [CrossExchange()], faults=Faults(partial=0.5), seed=3)
-    for number in range(40):
+    for number in range(20):
         a_gap(world, "60000", "60300" if number % 2 else "59700")
         world.live(1_000)
     ids = [order.order_id for order in world.orders()]
-    assert len(ids) == len(set(ids)) > 25
+    assert len(ids) == len(set(ids)) > 40
     assert all(i.startswith("t1g") and i.isalnum() and len(i) <= 32 for i in ids)
 
 

@@ -10,7 +10,7 @@ from oneprice.core.ledger import FEES, QUANTUM, STRAY, Ledger
 from oneprice.core.legs import State
 from oneprice.core.market import Market
 from oneprice.core.orders import Order
-from oneprice.core.strategy import Holding, HoldingLeg
+from oneprice.core.strategy import Holding, HoldingLeg, scaled
 from oneprice.model.instrument import Instrument, Payoff
 from oneprice.model.units import EXACT, ROUNDED, ZERO, Asset, InstrumentId, Lots, Money
 
@@ -58,7 +58,7 @@ class Holdings:
                 pair=group.intent.pair,
                 legs=legs,
                 opened=self._market.now,
-                card=group.intent.card,
+                card=scaled(group.intent.card, self._share_filled(group, legs)),
                 fees_paid=self._fees_paid(group.id),
             )
             return ""
@@ -95,10 +95,23 @@ class Holdings:
         if not hedged and group.state is not State.STUCK:
             del self._open[holding.id]
             return holding.id
+        share = _share_left(holding.legs, legs)
         self._open[holding.id] = msgspec.structs.replace(
-            holding, legs=tuple(legs), fees_paid=self._fees_paid(holding.id)
+            holding,
+            legs=tuple(legs),
+            card=scaled(holding.card, share),
+            fees_paid=ROUNDED.multiply(holding.fees_paid, share),
+            funding=ROUNDED.multiply(holding.funding, share),
         )
         return ""
+
+    def _share_filled(self, group: Group, legs: Sequence[HoldingLeg]) -> Decimal:
+        """How much of what was planned was traded; 1 where no leg tells."""
+        for planned in group.intent.legs:
+            for leg in legs:
+                if leg.instrument == planned.instrument and self._is_derivative(leg):
+                    return ROUNDED.divide(Decimal(abs(leg.lots)), planned.lots)
+        return Decimal(1)
 
     def late(self, root: str, order: Order, lots: int) -> None:
         """A fill of a group that had ended already (stuck, or contradicted by its venue)."""
@@ -185,6 +198,13 @@ class Holdings:
                 self._dust[asset] = left
             else:
                 self._dust.pop(asset, None)
+
+
+def _share_left(before: Sequence[HoldingLeg], after: Sequence[HoldingLeg]) -> Decimal:
+    """What is still held, as a part of what was: targets and costs shrink with the position."""
+    held = {leg.instrument: abs(leg.lots) for leg in before}
+    shares = [ROUNDED.divide(Decimal(abs(leg.lots)), held[leg.instrument]) for leg in after]
+    return max(shares, default=Decimal(1))
 
 
 def _lots_held(listed: Instrument, orders: Sequence[Order]) -> Lots:

@@ -83,6 +83,18 @@ def make_card(
     )
 
 
+CARD_LINES = ("gross", "fees", "slippage", "closing", "funding", "borrow", "haircut")
+
+
+def scaled(card: BreakEvenCard, share: Decimal) -> BreakEvenCard:
+    """The card of a part of the trade: what is expected of half the size is half as much."""
+    if share == 1:
+        return card
+    lines = {name: ROUNDED.multiply(getattr(card, name), share) for name in CARD_LINES}
+    notional = ROUNDED.multiply(card.notional, share)
+    return make_card(card.asset, notional, card.estimates, **lines)
+
+
 class IntentLeg(msgspec.Struct, frozen=True, kw_only=True):
     """One order to be: never worse than `ticks`; `touch` is what was shown when we decided."""
 
