@@ -8,17 +8,17 @@ from oneprice.model.commands import TimeInForce
 from oneprice.model.instrument import Payoff
 from oneprice.model.units import Side
 from oneprice.twin.contract import Kind, Order, OrderRequest, Refusal
-from oneprice.twin.desk import Desk, Wish
 from oneprice.twin.docket import Docket
 from oneprice.twin.floor import Floor
 from oneprice.twin.holdings import Holdings
+from oneprice.twin.solvency import Solvency, Wish
 
 
 class Admission:
     """Turns a request into one that is clipped, priced and payable, or refuses it."""
 
-    def __init__(self, desk: Desk, docket: Docket, holdings: Holdings) -> None:
-        self._desk = desk
+    def __init__(self, solvency: Solvency, docket: Docket, holdings: Holdings) -> None:
+        self._solvency = solvency
         self._docket = docket
         self._holdings = holdings
 
@@ -57,9 +57,9 @@ class Admission:
             position_index=request.position_index,
         )
         if floor.instrument.is_derivative:
-            self._desk.check_margin(request.account, floor, wish)
+            self._solvency.check_margin(request.account, floor, wish)
         else:
-            self._desk.check_spot(request.account, floor, wish)
+            self._solvency.check_spot(request.account, floor, wish)
 
     def _mode(self, request: OrderRequest, floor: Floor) -> None:
         if not floor.instrument.is_derivative:

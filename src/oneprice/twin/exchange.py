@@ -38,10 +38,10 @@ from oneprice.twin.contract import (
     Traded,
     TradeUpdate,
 )
-from oneprice.twin.desk import Desk
 from oneprice.twin.docket import Docket
 from oneprice.twin.floor import Floor, Source
 from oneprice.twin.holdings import Holdings
+from oneprice.twin.solvency import Solvency
 from oneprice.twin.trader import Trader
 from oneprice.twin.vault import Posting, Vault
 
@@ -64,13 +64,13 @@ class InnerExchange:
         self._vault = Vault(setup, first_id)
         self._holdings = Holdings()
         self._docket = Docket(first_id, client_ids_forever=setup.client_ids_forever)
-        self._desk = Desk(setup, self._floors, self._vault, self._holdings, self._docket)
+        self._solvency = Solvency(setup, self._floors, self._vault, self._holdings, self._docket)
         self._trader = Trader(
             self._floors,
             self._vault,
             self._holdings,
             self._docket,
-            self._desk,
+            self._solvency,
             self._outputs.append,
         )
         for spec in setup.accounts:
@@ -190,30 +190,30 @@ class InnerExchange:
         return spec
 
     def wallet_of(self, market: str) -> str:
-        return self._desk.wallet_of(market).name
+        return self._solvency.wallet_of(market).name
 
     def balances(self, key: str, wallet: str) -> list[Balance]:
         self.account(key)
-        assets = self._desk.assets(key, wallet)
-        return [self._desk.balance(key, wallet, asset) for asset in assets]
+        assets = self._solvency.assets(key, wallet)
+        return [self._solvency.balance(key, wallet, asset) for asset in assets]
 
     def balance(self, key: str, wallet: str, asset: Asset) -> Balance:
         self.account(key)
-        return self._desk.balance(key, wallet, asset)
+        return self._solvency.balance(key, wallet, asset)
 
     def pool(self, key: str, wallet: str) -> Pool:
         self.account(key)
-        return self._desk.pool(key, wallet)
+        return self._solvency.pool(key, wallet)
 
     def positions(self, key: str, market: str) -> list[Position]:
         self.account(key)
         places = self._holdings.places(key)
-        return [self._desk.position(one) for one in places if split_id(one[1])[1] == market]
+        return [self._solvency.position(one) for one in places if split_id(one[1])[1] == market]
 
     def position(self, key: str, instrument: InstrumentId, index: int = 0) -> Position:
         self.account(key)
         self._floor(instrument)
-        return self._desk.position((key, instrument, index))
+        return self._solvency.position((key, instrument, index))
 
     def fees(self, key: str, instrument: InstrumentId) -> tuple[Decimal, Decimal]:
         self.account(key)
@@ -222,14 +222,14 @@ class InnerExchange:
 
     def leverage(self, key: str, instrument: InstrumentId) -> Decimal:
         self.account(key)
-        return self._desk.leverage(key, self._floor(instrument))
+        return self._solvency.leverage(key, self._floor(instrument))
 
     def set_leverage(self, key: str, instrument: InstrumentId, leverage: Decimal, at: int) -> None:
         self.account(key)
         floor = self._floor(instrument)
         if not 1 <= leverage <= floor.listing.extras.leverage_max:
             raise Refusal("leverage", f"{leverage} of {floor.listing.extras.leverage_max}")
-        if leverage == self._desk.leverage(key, floor):
+        if leverage == self._solvency.leverage(key, floor):
             raise Refusal("nothing_changed", f"leverage {leverage}")
         self._holdings.set_leverage(key, instrument, leverage)
         self._flush(at)
@@ -256,10 +256,10 @@ class InnerExchange:
     ) -> int:
         self.account(key)
         source = route[0]
-        if source and self._desk.balance(key, source, asset).available < amount:
+        if source and self._solvency.balance(key, source, asset).available < amount:
             raise Refusal("insufficient_funds", f"{asset} in {source}")
         if route[1]:
-            self._desk.assets(key, route[1])  # refuses an unknown wallet
+            self._solvency.assets(key, route[1])  # refuses an unknown wallet
         number = self._vault.transfer(key, asset, amount, route, at)
         self._flush(at)
         return number
@@ -468,7 +468,7 @@ class InnerExchange:
             rate=rate,
             fill_id=settled.id,
         )
-        purse = (key, self._desk.wallet_of(instrument.market).name, instrument.settle)
+        purse = (key, self._solvency.wallet_of(instrument.market).name, instrument.settle)
         self._vault.post(purse, posting, due)
         self._vault.book_result(purse, amount)
         self._holdings.add_cost(place, amount, "funding")
@@ -481,11 +481,11 @@ class InnerExchange:
             places = dict(self._holdings.dirty)
             self._holdings.dirty.clear()
             for place, cause in places.items():
-                position = self._desk.position(place)
+                position = self._solvency.position(place)
                 self._outputs.append(PositionChanged(position=position, cause=cause, at=at))
         if self._vault.dirty:
             purses = dict(self._vault.dirty)
             self._vault.dirty.clear()
             for (key, wallet, asset), cause in purses.items():
-                balance = self._desk.balance(key, wallet, asset)
+                balance = self._solvency.balance(key, wallet, asset)
                 self._outputs.append(BalanceChanged(balance=balance, cause=cause, at=at))

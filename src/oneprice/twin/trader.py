@@ -25,11 +25,11 @@ from oneprice.twin.contract import (
     SelfTrade,
     State,
 )
-from oneprice.twin.desk import Desk, Wish
 from oneprice.twin.docket import Docket
 from oneprice.twin.floor import Floor
 from oneprice.twin.holdings import Holdings
 from oneprice.twin.matching import Hit, Match, Resting
+from oneprice.twin.solvency import Solvency, Wish
 from oneprice.twin.vault import Posting, Vault
 
 _IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
@@ -44,16 +44,16 @@ class Trader:
         vault: Vault,
         holdings: Holdings,
         docket: Docket,
-        desk: Desk,
+        solvency: Solvency,
         emit: Callable[[Output], None],
     ) -> None:
         self._floors = floors
         self._vault = vault
         self._holdings = holdings
         self._docket = docket
-        self._desk = desk
+        self._solvency = solvency
         self._emit = emit
-        self._admission = Admission(desk, docket, holdings)
+        self._admission = Admission(solvency, docket, holdings)
         self._spread: list[tuple[str, InstrumentId, int]] = []  # positions that just changed
 
     # Actions ------------------------------------------------------------------------------------
@@ -327,7 +327,7 @@ class Trader:
         """Moves the money of a fill; realised profit and closed lots for derivatives."""
         value, fee = money
         instrument = floor.instrument
-        wallet = self._desk.wallet_of(instrument.market).name
+        wallet = self._solvency.wallet_of(instrument.market).name
         replace = msgspec.structs.replace
         if not instrument.is_derivative:
             size = instrument.size(posting.lots)
@@ -370,8 +370,8 @@ class Trader:
         if floor.instrument.is_derivative or order.kind is Kind.MARKET:
             return
         wish = Wish(side=order.side, lots=lots, price=floor.instrument.price(order.ticks))
-        asset, amount = self._desk.spot_need(floor, wish)
-        wallet = self._desk.wallet_of(floor.instrument.market).name
+        asset, amount = self._solvency.spot_need(floor, wish)
+        wallet = self._solvency.wallet_of(floor.instrument.market).name
         self._vault.hold((order.account, wallet, asset), amount)
 
     def _check_amended(self, order: Order, floor: Floor, ticks: int, lots: int) -> None:

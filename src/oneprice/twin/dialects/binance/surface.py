@@ -41,7 +41,7 @@ from oneprice.twin.dialects.binance.shapes import Catalog, millis
 from oneprice.twin.dialects.binance.sockets import Socket
 from oneprice.twin.dialects.binance.spot_events import SpotEvents
 from oneprice.twin.dialects.binance.spot_trade import SpotTrade
-from oneprice.twin.dialects.binance.table import Desks, Endpoint, Right
+from oneprice.twin.dialects.binance.table import Counters, Endpoint, Right
 from oneprice.twin.dialects.binance.tape import TapeReader
 from oneprice.twin.dialects.binance.topics import Route
 from oneprice.twin.dialects.binance.wsapi import Session, WebSocketApi, listen_key_calls
@@ -78,7 +78,7 @@ class BinanceSurface:
             "coinm": futures_limits,
         }
         desk, intake = MarketDesk(exchange, catalog), Intake(exchange)
-        self.desks = Desks(
+        self.counters = Counters(
             market=desk,
             facts=FactsDesk(exchange, desk, self.limits),
             spot=SpotTrade(exchange, desk, intake, self.limits["spot"]),
@@ -95,7 +95,7 @@ class BinanceSurface:
         }
         self.api = WebSocketApi(self.door, clock, faults, methods, self.hub.keys)
         self._spot_events = SpotEvents(
-            exchange, catalog, self.limits["spot"], self.desks.spot.cancel_ids
+            exchange, catalog, self.limits["spot"], self.counters.spot.cancel_ids
         )
         self._futures_events = FuturesEvents(exchange, catalog)
         self._tape = TapeReader(exchange)
@@ -106,9 +106,9 @@ class BinanceSurface:
             for method, answer in listen_key_calls(self.hub.keys).items()
         }
         return {
-            "spot": table.spot_table(self.desks),
-            "usdm": table.futures_table(self.desks) | keys,
-            "coinm": table.futures_market_table(self.desks, "/dapi/v1"),
+            "spot": table.spot_table(self.counters),
+            "usdm": table.futures_table(self.counters) | keys,
+            "coinm": table.futures_market_table(self.counters, "/dapi/v1"),
         }
 
     # Surface -----------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class BinanceSurface:
     def beat(self, at: int) -> None:
         """Paced streams, pings, dead sockets, expired keys, countdowns."""
         self.hub.beat(at)
-        self.desks.futures.beat(at)
+        self.counters.futures.beat(at)
         for socket in self._sockets():
             if not socket.beat(at):
                 socket.cut()

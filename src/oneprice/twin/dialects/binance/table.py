@@ -36,7 +36,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return self.weight if isinstance(self.weight, int) else self.weight(call)
 
 
-class Desks(msgspec.Struct, frozen=True, kw_only=True):
+class Counters(msgspec.Struct, frozen=True, kw_only=True):
     """Everyone who answers."""
 
     market: MarketDesk
@@ -83,9 +83,9 @@ def _trade(
     return Endpoint(right=Right.TRADE, weight=weight, answer=answer, free=free, orders=orders)
 
 
-def spot_table(desks: Desks) -> dict[str, Endpoint]:
+def spot_table(counters: Counters) -> dict[str, Endpoint]:
     """Spot REST by `METHOD /path` (weights: spot REST API, state November 2026)."""
-    market, facts, trade = desks.market, desks.facts, desks.spot
+    market, facts, trade = counters.market, counters.facts, counters.spot
     v3 = "/api/v3"
     gone = _public(1, facts.gone)
     return {
@@ -114,22 +114,22 @@ def spot_table(desks: Desks) -> dict[str, Endpoint]:
         f"GET {v3}/myTrades": _read(
             lambda call: 5 if call.text("orderId") else 20, trade.my_trades
         ),
-        f"GET {v3}/account": _read(20, desks.spot_account.account),
-        f"GET {v3}/account/commission": _read(20, desks.spot_account.commission),
+        f"GET {v3}/account": _read(20, counters.spot_account.account),
+        f"GET {v3}/account/commission": _read(20, counters.spot_account.commission),
         f"GET {v3}/rateLimit/order": _read(40, trade.order_limits),
         f"POST {v3}/userDataStream": gone,
         f"PUT {v3}/userDataStream": gone,
         f"DELETE {v3}/userDataStream": gone,
         "GET /sapi/v1/margin/allPairs": _public(1, facts.nothing),
         "GET /sapi/v1/margin/isolated/allPairs": _public(10, facts.nothing),
-        "GET /sapi/v1/asset/tradeFee": _read(1, desks.spot_account.trade_fees),
+        "GET /sapi/v1/asset/tradeFee": _read(1, counters.spot_account.trade_fees),
         "GET /sapi/v1/capital/config/getall": _read(10, facts.nothing),
     }
 
 
-def futures_market_table(desks: Desks, root: str) -> dict[str, Endpoint]:
+def futures_market_table(counters: Counters, root: str) -> dict[str, Endpoint]:
     """Public REST of USD-M (`/fapi/v1`) or COIN-M (`/dapi/v1`)."""
-    market, facts = desks.market, desks.facts
+    market, facts = counters.market, counters.facts
     info = facts.usdm_info if root == "/fapi/v1" else facts.coinm_info
     return {
         f"GET {root}/ping": _public(1, facts.ping),
@@ -160,12 +160,12 @@ def futures_market_table(desks: Desks, root: str) -> dict[str, Endpoint]:
     }
 
 
-def futures_table(desks: Desks) -> dict[str, Endpoint]:
+def futures_table(counters: Counters) -> dict[str, Endpoint]:
     """USD-M REST by `METHOD /path`, trading and account included."""
-    trade, account = desks.futures, desks.futures_account
+    trade, account = counters.futures, counters.futures_account
     v1 = "/fapi/v1"
-    return futures_market_table(desks, v1) | {
-        "GET /fapi/v2/ticker/price": _public(_one_or(1, 2), desks.market.price),
+    return futures_market_table(counters, v1) | {
+        "GET /fapi/v2/ticker/price": _public(_one_or(1, 2), counters.market.price),
         f"POST {v1}/order": _trade(0, trade.place, orders=True),
         f"POST {v1}/order/test": _trade(0, trade.test),
         f"PUT {v1}/order": _trade(0, trade.modify, orders=True),
@@ -181,8 +181,8 @@ def futures_table(desks: Desks) -> dict[str, Endpoint]:
         f"GET {v1}/openOrders": _read(_one_or(1, 40), trade.open_orders),
         f"GET {v1}/allOrders": _read(5, trade.all_orders),
         f"GET {v1}/userTrades": _read(5, trade.user_trades),
-        f"GET {v1}/forceOrders": _read(20, desks.facts.nothing),
-        f"GET {v1}/openAlgoOrders": _read(1, desks.facts.nothing),
+        f"GET {v1}/forceOrders": _read(20, counters.facts.nothing),
+        f"GET {v1}/openAlgoOrders": _read(1, counters.facts.nothing),
         f"GET {v1}/rateLimit/order": _read(1, trade.order_limits),
         "GET /fapi/v2/balance": _read(5, account.balance),
         "GET /fapi/v3/balance": _read(5, account.balance),

@@ -33,7 +33,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     position_index: int = 0
 
 
-class Desk:
+class Solvency:
     """Reads vault, holdings and open orders; changes nothing."""
 
     def __init__(
