@@ -147,8 +147,11 @@ def _symbols(recording: Recording) -> dict[tuple[str, str], None]:
 
 
 def _frames(recording: Recording) -> Iterator[tuple[int, str, bytes]]:
-    """What a twin plays: frames as they came, snapshots behind the question they answer."""
-    for record in records(recording):
+    """What a twin plays, in time: frames as they came, snapshots behind their question."""
+    found = records(recording)
+    if recording.form == "connection lines":  # one connection after the other
+        found = iter(sorted(found, key=lambda r: r.at if isinstance(r, Record) else 0))
+    for record in found:
         if not isinstance(record, Record):
             continue
         market = record.source.partition("/")[2]
