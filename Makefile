@@ -23,17 +23,17 @@ bench: $(VENV)/.test  ## every number that the documents quote
 	$(BIN)/python -m benchmarks $(ARGS)
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit("oneprice needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit("oneprice needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV) >&2
 
 $(VENV)/.run: $(SOURCES) | $(VENV)/bin/python
 	@echo "setting up (once): dependencies and the native kernel ..." >&2
-	$(PIP) install --editable . >&2
+	@$(PIP) install --editable . >&2
 	@touch $@
 
 $(VENV)/.test: $(SOURCES) | $(VENV)/bin/python
 	@echo "setting up (once): dependencies, tests' tools and the native kernel ..." >&2
-	$(PIP) install --editable '.[test,check,bench]' >&2
+	@$(PIP) install --editable '.[test,check,bench]' >&2
 	@touch $@ $(VENV)/.run
 
 clean:

@@ -1,7 +1,9 @@
-"""The shapes that scripts rely on: one JSON document on standard output, and nothing else there."""
+"""The shapes that scripts rely on: one JSON document on standard output, and nothing else."""
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
+# One worker runs these: they share a recorded session.
+pytestmark = pytest.mark.xdist_group("shapes")
 
 ONEPRICE = [sys.executable, "-m", "oneprice.cli.main"]
 
@@ -57,7 +62,7 @@ def test_in_calm_weather_nothing_sticks(session) -> None:
 
 
 def test_a_replay_decides_the_same(session) -> None:
-    directory, summary = session
+    directory, _ = session
     done = oneprice("parity", str(directory), "--json")
     result = json.loads(done.stdout)
     assert done.returncode == 0
@@ -115,11 +120,20 @@ def test_ctrl_c_stops_new_risk_and_prints_the_summary(tmp_path: Path) -> None:
         [*ONEPRICE, "run", "--json", "--session", str(tmp_path / "s")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    time.sleep(8)
+    time.sleep(5)
     run.send_signal(signal.SIGINT)
     out, err = run.communicate(timeout=40)
     assert run.returncode == 0, err
     assert json.loads(out)["groups"]["STUCK"] == 0
+
+
+def test_a_market_that_nobody_can_play_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    market = f"tape:{tmp_path / 'empty'}"
+    done = oneprice("run", "--market", market, "--session", str(tmp_path / "s"))
+    assert done.returncode == 2
+    assert "no recording of binance that can be played" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -132,15 +146,110 @@ def test_ctrl_c_stops_new_risk_and_prints_the_summary(tmp_path: Path) -> None:
         (["run", "--config", "/nowhere.toml"], "/nowhere.toml: No such file"),
         (["twin", "bybitt"], "did you mean 'bybit'"),
         (["parity", "/nowhere"], "session.json: No such file"),
+        (["run", "--for", "0s"], "--for: found '0s', expected more than zero"),
+        (["run", "--for", ""], "--for: found '', expected a duration"),
+        (["run", "--session", "/dev/null"], "session /dev/null: cannot be made: Not a directory"),
+        (["run", "--bogus"], "No such option: --bogus"),
+        (["run", "--strategy", "spot_futures", "--strategy", "spot_futures"], "twice"),
+        (["twin", "bybit", "--port", "70000"], "--port: found 70000, expected 0 (any free one)"),
+        (["twin", "bybit", "--market", "tape:/nowhere"], "market tape:/nowhere: no such file"),
+        (["tape", "check", "/nowhere"], "/nowhere: no such file"),
+        (["tape", "check", "/dev/null"], "/dev/null: found no regular file"),
     ],
 )
 def test_bad_input_is_one_clear_line(words: list[str], complaint: str, tmp_path: Path) -> None:
-    extra = ["--session", str(tmp_path / "s")] if words[0] == "run" else []
+    mine = words[0] == "run" and "--session" not in words
+    extra = ["--session", str(tmp_path / "s")] if mine else []
     done = oneprice(*words, *extra)
     assert done.returncode in (1, 2)
     assert complaint in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_session_with_a_part_missing_is_named(session, tmp_path: Path) -> None:
+    directory, _ = session
+    for missing in ("inputs.tape", "decisions.journal"):
+        copy = tmp_path / missing
+        shutil.copytree(directory, copy)
+        (copy / missing).unlink()
+        done = oneprice("parity", str(copy))
+        assert done.returncode == 2
+        assert f"{missing}: No such file" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_twins_end_with_their_trader_however_it_ends(tmp_path: Path) -> None:
+    run = subprocess.Popen(
+        [*ONEPRICE, "run", "--json", "--session", str(tmp_path / "s")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+    if not children.exists():
+        run.kill()
+        run.communicate()
+        pytest.skip("this system does not list the children of a process")
+    deadline = time.monotonic() + 20
+    while not children.read_text().split() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    twin = Path("/proc") / children.read_text().split()[0]
+    time.sleep(2)
+    run.kill()
+    run.communicate()
+    while twin.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not twin.exists()
+
+
+def test_ctrl_c_before_the_venues_are_there_is_an_empty_run(tmp_path: Path) -> None:
+    run = subprocess.Popen(
+        [*ONEPRICE, "run", "--json", "--session", str(tmp_path / "s")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "s" / "session.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=40)
+    assert run.returncode == 0, err
+    assert json.loads(out)["orders"] == 0
+    assert "Traceback" not in err
+
+
+def test_the_example_of_the_documents_runs(tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text()
+    (tmp_path / "example.toml").write_text(text.partition("```toml\n")[2].partition("```")[0])
+    done = oneprice(
+        "run", "--config", str(tmp_path / "example.toml"), "--for", "2s", "--json",
+        "--session", str(tmp_path / "s"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["seconds"] >= 2
+
+
+def test_the_live_table_is_drawn_in_place_and_taken_away(tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    master, slave = pty.openpty()
+    run = subprocess.Popen(
+        [*ONEPRICE, "run", "--for", "3s", "--session", str(tmp_path / "s")],
+        stdout=subprocess.PIPE, stderr=slave, text=True,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"},
+    )  # fmt: skip
+    os.close(slave)
+    drawn = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while piece := os.read(master, 65536):
+            drawn += piece
+    out, _ = run.communicate(timeout=40)
+    os.close(master)
+    pictures = drawn.decode().split("\x1b[H")[1:]
+    assert "\x1b[?1049h" in drawn.decode()
+    assert "\x1b[?1049l" in pictures[-1]
+    assert len(pictures) >= 5
+    assert all(picture.count("\n") < 24 for picture in pictures)
+    for shown in ("OPPORTUNITIES", "LEGS AND HOLDINGS", "P&L USDT", "FEEDS", "6/6"):
+        assert shown in pictures[-2]
+    assert "ledger residual" in out
 
 
 def test_a_session_is_never_overwritten(session) -> None:

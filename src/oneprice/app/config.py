@@ -2,13 +2,14 @@
 
 import difflib
 import os
+import re
 import tomllib
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -29,7 +30,7 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
     depth: int = 50  # levels a side, the venue's next larger book is taken
     endpoints: Mapping[str, str] = {}  # host key -> base url; empty: the twins' or the live ones
-    order_entry: str = "ws"  # ws or rest
+    order_entry: Literal["ws", "rest"] = "ws"
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +57,8 @@ def load_config(path: Path) -> RunConfig:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"config {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"config {path}: not TOML: byte {error.start} is not UTF-8") from None
     try:
         data = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
@@ -72,8 +75,27 @@ def convert(data: Mapping[str, Any], target: type[T], place: str = "") -> T:
     try:
         return msgspec.convert(data, target, strict=True)
     except msgspec.ValidationError as error:
-        text = str(error).replace("`$", f"`{place or 'config'}")
-        raise ConfigError(text) from None
+        raise ConfigError(_placed(str(error), target, place)) from None
+
+
+_INVALID = re.compile(r"(.*) - at `\$\.?([^`]*)`")
+
+
+def _placed(text: str, target: Any, place: str) -> str:
+    """The complaint of the decoder, its place first, and the words that would have fitted."""
+    match = _INVALID.fullmatch(text)
+    if match is None:
+        return f"{place}: {text}" if place else text
+    what, path = match[1], match[2]
+    for step in path.split("."):
+        name, _, index = step.partition("[")
+        struct = _struct_of(target)
+        target = struct and {f.name: f.type for f in msgspec.structs.fields(struct)}.get(name)
+        target = _item_of(target) if index else target
+    if typing.get_origin(target) is Literal:
+        what += f", expected one of: {', '.join(typing.get_args(target))}"
+    where = ".".join(part for part in (place, path) if part)
+    return f"{where}: {what[:1].lower()}{what[1:]}" if where else what
 
 
 def check_keys(data: Any, target: Any, place: str = "") -> None:

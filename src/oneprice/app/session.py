@@ -67,9 +67,15 @@ class NoJournal:
 
 def create_session(directory: Path, session: str, kernel: str, config: RunConfig) -> None:
     """Make the directory and its manifest; raises ConfigError where something is there already."""
-    if directory.exists() and any(directory.iterdir()):
-        raise ConfigError(f"session {directory}: not empty; a run needs a directory of its own")
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        if directory.exists() and any(directory.iterdir()):
+            raise ConfigError(
+                f"session {directory}: not empty; a run needs a directory of its own"
+            )
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"session {directory}: cannot be made: {reason}") from None
     manifest = Manifest(
         format=FORMAT,
         version=oneprice.__version__,

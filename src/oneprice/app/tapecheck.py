@@ -172,6 +172,9 @@ def found_in(
     paths: Sequence[Path], venue: str, market: str, files: list[FileReport]
 ) -> Iterator[Recording]:
     """The recordings below these paths, each once; what is unread goes to `files`."""
+    for path in paths:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise Unusable(f"{path}: found no regular file, expected a recording")
     taken: dict[Path, bool] = {}
     for path in paths:
         if not path.exists():

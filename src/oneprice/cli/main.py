@@ -1,5 +1,6 @@
 """The `oneprice` command."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -8,13 +9,14 @@ import typer
 import oneprice
 from oneprice import kernel
 from oneprice.cli import parity, run, tape, twin
-from oneprice.cli.speech import EXIT_BAD_INPUT, complain
+from oneprice.cli.speech import EXIT_BAD_INPUT, EXIT_WRONG, complain
 
 app = typer.Typer(
     name="oneprice",
     help="Finds the same thing at two prices, trades the difference and proves what it earned.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 app.command("run")(run.run)
@@ -45,6 +47,13 @@ def main() -> None:
         app()
     except ValueError as error:
         complain(str(error))
+        sys.exit(EXIT_BAD_INPUT)
+    except BrokenPipeError:
+        # Whoever read us has gone; what Python would still flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_WRONG)
+    except OSError as error:
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         sys.exit(EXIT_BAD_INPUT)
 
 

@@ -10,14 +10,14 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from oneprice.app.build import check_strategies
+from oneprice.app.checks import check_run
 from oneprice.app.config import ConfigError, RunConfig, load_config
 from oneprice.app.lab import LabError
 from oneprice.app.run import Look, start, stop_on_signals, write_summary
 from oneprice.app.run import run as trade
 from oneprice.app.summary import Summary
 from oneprice.cli.screen import Screen, print_summary
-from oneprice.cli.speech import EXIT_WRONG, complain, quiet_logs, say
+from oneprice.cli.speech import EXIT_WRONG, complain, quiet_logs, say, tell_kernel
 from oneprice.shell.gateway import NoAnswer
 
 _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "ms": 0.001}
@@ -29,36 +29,44 @@ def seconds_of(text: str) -> float:
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise ConfigError(f"--for: found {text!r}, expected a duration such as 60s, 5m or 1h")
-    return float(match[1]) * _UNITS_S[match[2]]
+    seconds = float(match[1]) * _UNITS_S[match[2]]
+    if not seconds:
+        raise ConfigError(f"--for: found {text!r}, expected more than zero (or no --for at all)")
+    return seconds
 
 
 def run(
-    for_: Annotated[str, typer.Option("--for", help="How long, e.g. 60s, 5m.")] = "",
-    market: Annotated[str, typer.Option(help="seed:N, or tape:DIR with recordings.")] = "",
+    for_: Annotated[str | None, typer.Option("--for", help="How long, e.g. 60s, 5m.")] = None,
+    market: Annotated[
+        str | None, typer.Option(help="seed:N, or tape:DIR with recordings.")
+    ] = None,
     strategy: Annotated[
         list[str] | None, typer.Option(help="Only this strategy; may be repeated.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file.")] = None,
     session: Annotated[Path | None, typer.Option(help="Where to keep tape and journal.")] = None,
-    busy_poll: Annotated[bool, typer.Option(help="Never sleep: a core for latency.")] = False,
+    busy_poll: Annotated[
+        bool | None, typer.Option(help="Never sleep: a core for latency.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Trade between twins on this machine (default) or the venues of a configuration."""
     changes: dict[str, Any] = {}
-    if for_:
+    if for_ is not None:
         changes["seconds"] = seconds_of(for_)
-    if market:
+    if market is not None:
         changes["market"] = market
     if strategy:
         changes["strategies"] = tuple(strategy)
-    if busy_poll:
-        changes["busy_poll"] = True
+    if busy_poll is not None:
+        changes["busy_poll"] = busy_poll
     loaded = load_config(config) if config is not None else RunConfig()
     chosen = for_market(msgspec.structs.replace(loaded, **changes), given=config is not None)
-    check_strategies(chosen)
+    check_run(chosen)
     directory = session if session is not None else _new_directory()
-    quiet_logs()
+    tell_kernel()
     screen = None if as_json else Screen()
+    quiet_logs(to=screen)
     try:
         summary = start(lambda: _run(chosen, directory, screen))
     except (LabError, NoAnswer) as error:
@@ -67,12 +75,17 @@ def run(
     finally:
         if screen is not None:
             screen.close()
-    write_summary(directory, summary)
+    _keep(directory, summary)
     if as_json:
         say(msgspec.json.encode(summary).decode())
     else:
         print_summary(summary)
-    if summary.ledger_residual != "0" or summary.groups["STUCK"]:
+    if summary.failure:
+        complain(f"stopped: {summary.failure}")
+    left = summary.left if chosen.engine.on_stop == "close" else []
+    for what in left:
+        complain(f"left behind: {what}")
+    if summary.ledger_residual != "0" or summary.groups["STUCK"] or summary.failure or left:
         raise typer.Exit(EXIT_WRONG)
 
 
@@ -86,6 +99,13 @@ def for_market(config: RunConfig, *, given: bool) -> RunConfig:
         if v.name == "binance"
     )
     return msgspec.structs.replace(config, venues=recorded)
+
+
+def _keep(directory: Path, summary: Summary) -> None:
+    try:
+        write_summary(directory, summary)
+    except OSError as error:
+        complain(f"summary in {directory}: {error.strerror or error}")
 
 
 async def _run(config: RunConfig, directory: Path, screen: Screen | None) -> Summary:

@@ -1,130 +1,94 @@
 """The live table in the terminal: what is found, what is in flight, what it earned."""
 
+import queue
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
 from decimal import Decimal
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from oneprice.app.run import Running
-from oneprice.app.summary import Summary, microseconds, quantile
-from oneprice.core.strategy import Opportunity
-from oneprice.model.units import MILLI
+from oneprice.app.summary import Latency, Summary
+from oneprice.cli.scene import Row, rows, scene
+from oneprice.core.ledger import CURRENCY
 
-ROWS_MAX = 12
+NOTES_KEPT = 50
+CLOSE_PATIENCE_S = 1.0
+
+_HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
+_TONES = {"head": "1", "title": "1;36", "good": "32", "bad": "1;31", "quiet": "2"}
 
 
 class Screen:
-    """Redraws four times a second; the trading never waits for it."""
+    """Redraws in place, on the terminal's second page; the first one gets its text back.
+
+    Where standard error is no terminal nothing is drawn. Log lines that come while the table is
+    shown stand below it, and are repeated when it is gone. The writing is done by a thread: a
+    terminal that does not read (Ctrl-S, a slow line) misses pictures, and the trading goes on.
+    """
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._live.start()
+        self.live = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._notes: deque[str] = deque(maxlen=NOTES_KEPT)
+        self._pictures: queue.Queue[str | None] = queue.Queue(maxsize=1)
+        self._writer = threading.Thread(target=self._write, name="screen", daemon=True)
+        if self.live:
+            self._console.set_alt_screen(True)
+            self._console.show_cursor(False)
+            self._writer.start()
+            self._put([Row("oneprice · starting the twins", "head")])
 
     def show(self, running: Running) -> None:
-        self._live.update(
-            Group(
-                _head(running),
-                _opportunities(running),
-                _groups(running),
-                _money(running),
-                _feeds(running),
-            ),
-            refresh=True,
-        )
+        if self.live:
+            width, height = self._console.size
+            self._put(rows(scene(running), width, height, tuple(self._notes)))
+
+    def write(self, text: str) -> int:
+        """A log line: below the table while it is shown."""
+        if not self.live:
+            return sys.stderr.write(text)
+        self._notes += [line for line in text.splitlines() if line.strip()]
+        return len(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
     def close(self) -> None:
-        self._live.stop()
+        if not self.live:
+            return
+        try:
+            self._pictures.put(None, timeout=CLOSE_PATIENCE_S)
+        except queue.Full:
+            return  # the terminal does not read: there is nobody to tidy up for
+        self._writer.join(CLOSE_PATIENCE_S)
+        self.live = False
+        self._console.set_alt_screen(False)
+        self._console.show_cursor(True)
+        for note in self._notes:
+            sys.stderr.write(f"{note}\n")
+
+    def _put(self, picture: Sequence[Row]) -> None:
+        coloured = self._console.color_system is not None and not self._console.no_color
+        lines = (_painted(row) if coloured else row.text for row in picture)
+        text = f"{_REST_OF_LINE}\r\n".join(lines)
+        try:
+            self._pictures.put_nowait(f"{_HOME}{text}{_REST_OF_LINE}{_REST_OF_SCREEN}")
+        except queue.Full:
+            return  # the last picture is still on its way
+
+    def _write(self) -> None:
+        while (picture := self._pictures.get()) is not None:
+            sys.stderr.write(picture)
+            sys.stderr.flush()
 
 
-def _head(running: Running) -> Text:
-    report = running.desk.engine.report
-    counts = report.counts()
-    latencies = list(running.runtime.latencies_ns)[-1000:]
-    p50 = microseconds(quantile(latencies, 0.5))
-    clutch = report.clutch or "closed"
-    return Text(
-        f"oneprice · {running.phase} · frames {running.desk.frames:,} · "
-        f"orders {counts.get('orders', 0)} · fills {counts.get('fills', 0)} · "
-        f"clutch {clutch} · heard to sent {p50 if p50 is not None else '–'} µs",
-        style="bold" if clutch == "closed" else "bold red",
-    )
-
-
-def _opportunities(running: Running) -> Table:
-    table = Table(title="opportunities: break-even cards in bps of notional", expand=True)
-    for name in ("strategy", "pair"):
-        table.add_column(name)
-    for name in ("gross", "fees", "slip", "exit", "funding", "net"):
-        table.add_column(name, justify="right")
-    table.add_column("verdict")
-    found = [o for o in running.desk.engine.report.opportunities() if o.card is not None]
-    found.sort(key=_net, reverse=True)
-    for item in found[:ROWS_MAX]:
-        card = item.card
-        if card is None:
-            continue
-        parts = (card.gross, card.fees, card.slippage, card.closing, card.funding, card.net)
-        table.add_row(
-            item.strategy, item.pair, *(_bps(p, card.notional) for p in parts), item.verdict
-        )
-    return table
-
-
-def _net(item: Opportunity) -> Decimal:
-    return item.card.net_bps if item.card is not None else Decimal("-Infinity")
-
-
-def _bps(amount: Decimal, notional: Decimal) -> str:
-    return f"{amount / notional * 10_000:.2f}" if notional else "–"
-
-
-def _groups(running: Running) -> Table:
-    report = running.desk.engine.report
-    table = Table(title="legs in flight and holdings", expand=True)
-    for name in ("id", "strategy", "pair", "state"):
-        table.add_column(name)
-    for group in report.groups():
-        table.add_row(group.id, group.strategy, group.pair, group.state)
-    for holding in report.holdings():
-        legs = ", ".join(f"{leg.instrument} {leg.lots:+d}" for leg in holding.legs)
-        table.add_row(holding.id, holding.strategy, legs, "held")
-    return table
-
-
-def _money(running: Running) -> Table:
-    report = running.desk.engine.report
-    table = Table(title="P&L by cause, and what the gate refused", expand=True)
-    pnl = report.profit()
-    for cause in pnl:
-        table.add_column(cause, justify="right")
-    table.add_column("equity change", justify="right")
-    table.add_column("refused")
-    refused = ", ".join(f"{rule} {count}" for rule, count in report.refusals().items())
-    table.add_row(*(f"{v:.4f}" for v in pnl.values()), f"{report.equity_change():.4f}", refused)
-    return table
-
-
-def _feeds(running: Running) -> Table:
-    now = running.runtime.clock.now()
-    table = Table(title="feeds", expand=True)
-    for name in ("venue", "lines up", "books known", "oldest book", "resyncs", "clock offset"):
-        table.add_column(name, justify="left" if name == "venue" else "right")
-    for gateway in running.gateways:
-        books = [b for b in running.desk.dialect(gateway.name).feed.books.values() if b.known]
-        oldest = max(((now - b.at) // MILLI for b in books), default=0)
-        up = sum(line.ready for line in gateway.lines)
-        table.add_row(
-            gateway.name,
-            f"{up}/{len(gateway.lines)}",
-            str(len(books)),
-            f"{oldest} ms",
-            str(gateway.resyncs),
-            f"{running.runtime.clock.offset_ns(gateway.name) / MILLI:.1f} ms",
-        )
-    return table
+def _painted(row: Row) -> str:
+    code = _TONES.get(row.tone)
+    return f"\x1b[{code}m{row.text}\x1b[0m" if code and row.text else row.text
 
 
 def print_summary(summary: Summary) -> None:
@@ -133,23 +97,38 @@ def print_summary(summary: Summary) -> None:
     table = Table(title=f"run of {summary.seconds:.0f} s, kernel {summary.kernel}")
     table.add_column("what")
     table.add_column("figure", justify="right")
-    rows = {
+    trading = {cause: amount for cause, amount in summary.pnl.items() if cause != CURRENCY}
+    figures = {
         "frames": f"{summary.frames:,}",
         "intents": str(summary.intents),
         "refused": _list(summary.refused),
         "groups": _list(summary.groups),
         "orders, fills": f"{summary.orders}, {summary.fills}",
-        **{f"P&L {cause}": amount for cause, amount in summary.pnl.items()},
-        "equity change": summary.equity_change,
+        **{f"P&L {cause}": _money(amount) for cause, amount in trading.items()},
+        "earned": _money(summary.earned),
+        "new prices of coins held": _money(summary.pnl.get(CURRENCY, "0")),
+        "equity change": _money(summary.equity_change),
         "ledger residual": summary.ledger_residual,
         "resyncs, reconnects": f"{summary.resyncs}, {summary.reconnects}",
-        "heard to sent p50, p99": f"{summary.latency_us.p50}, {summary.latency_us.p99} µs",
+        "rejected frames": _list(summary.rejected_frames),
+        "heard to sent p50, p99": _latency(summary.latency_us),
         "clutch": summary.clutch,
+        "discrepancies": "\n".join(summary.discrepancies) or "none",
         "session": summary.session,
     }
-    for name, value in rows.items():
+    for name, value in figures.items():
         table.add_row(name, value)
     console.print(table)
+
+
+def _money(amount: str) -> str:
+    return f"{Decimal(amount):+.4f}"
+
+
+def _latency(latency: Latency) -> str:
+    if latency.p50 is None or latency.p99 is None:
+        return "nothing sent"
+    return f"{latency.p50:,.0f}, {latency.p99:,.0f} µs"
 
 
 def _list(counts: dict[str, int]) -> str:

@@ -15,7 +15,8 @@ from oneprice.app import tapecheck, tapeimport
 from oneprice.cli.speech import EXIT_BAD_INPUT, EXIT_WRONG, complain, say
 
 app = typer.Typer(
-    name="tape", help="Check and convert recordings of venues.", no_args_is_help=True
+    name="tape", help="Check and convert recordings of venues.", no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 Files = Annotated[

@@ -1,0 +1,141 @@
+"""A configuration is judged as a whole before anything starts: values, not only keys and types."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from oneprice.app.build import STRATEGIES, VENUES, check_strategies, wanted_of
+from oneprice.app.config import ConfigError, RunConfig, VenueConfig, convert, did_you_mean
+from oneprice.kernel import Tripwires
+from oneprice.twin.build import DIALECTS
+
+SECONDS_MAX = 366 * 86_400
+SEED_MAX = 2**63 - 1
+# Settings whose names end like this are spans, sizes, counts or limits: never below zero.
+_NOT_NEGATIVE = (
+    *("_ms", "_ms_min", "_max", "_lots", "_kept", "_fraction"),
+    *("tolerance", "tolerance_bps", "collar_bps"),
+)
+_SCHEMES = {"rest": ("http", "https"), "ws": ("ws", "wss")}
+
+
+def check_run(config: RunConfig) -> None:
+    """Raises ConfigError for the first value that cannot be used: place, found, expected."""
+    _check_seconds(config.seconds)
+    _check_venues(config.venues)
+    twins = [v.name for v in config.venues if not v.endpoints]
+    if twins:
+        check_market(config.market)
+    check_strategies(config)
+    _check_names_differ("strategies", config.strategies)
+    _check_numbers(config.engine, "engine")
+    wanted = {w.instrument: None for v in config.venues for w in wanted_of(v)}
+    _check_instruments(config.engine.instruments, wanted, "engine")
+    for name, given in config.strategy.items():
+        settings = convert(given, STRATEGIES[name][1], f"strategy.{name}")
+        _check_numbers(settings, f"strategy.{name}")
+        _check_instruments(getattr(settings, "instruments", ()), wanted, f"strategy.{name}")
+
+
+def check_market(market: str) -> None:
+    """`seed:N`, or `tape:PATH` of something that is there; ConfigError otherwise."""
+    kind, _, rest = market.partition(":")
+    if kind == "seed" and rest.isdecimal() and int(rest) <= SEED_MAX:
+        return
+    if kind != "tape" or not rest:
+        raise ConfigError(
+            f"market {market!r}: expected seed:N or tape:PATH, N a whole number below 2^63"
+        )
+    if not Path(rest).exists():
+        raise ConfigError(f"market {market}: no such file or directory")
+
+
+def _check_seconds(seconds: float) -> None:
+    if not math.isfinite(seconds) or not 0 <= seconds <= SECONDS_MAX:
+        raise ConfigError(
+            f"seconds: found {seconds}, expected 0 (until Ctrl-C) to {SECONDS_MAX} (a year)"
+        )
+
+
+def _check_venues(venues: Sequence[VenueConfig]) -> None:
+    if not venues:
+        raise ConfigError("venues: found none, expected at least one")
+    _check_names_differ("venues", [venue.name for venue in venues])
+    for number, venue in enumerate(venues):
+        _check_venue(venue, f"venues[{number}]")
+
+
+def _check_venue(venue: VenueConfig, place: str) -> None:
+    if venue.name not in VENUES:
+        hint = did_you_mean(venue.name, VENUES)
+        raise ConfigError(f"{place}.name: found {venue.name!r}{hint}")
+    spec = VENUES[venue.name](venue, None, Tripwires()).feed.spec
+    for what, found in (("markets", venue.markets), ("symbols", venue.symbols)):
+        if not found:
+            raise ConfigError(f"{place}.{what}: found none, expected at least one")
+        _check_names_differ(f"{place}.{what}", found)
+    for market in venue.markets:
+        if market not in spec.markets:
+            hint = did_you_mean(market, spec.markets)
+            raise ConfigError(f"{place}.markets: found {market!r}{hint}")
+    if venue.depth < 1:
+        raise ConfigError(f"{place}.depth: found {venue.depth}, expected 1 or more levels")
+    if not venue.endpoints and venue.name not in DIALECTS:
+        raise ConfigError(
+            f"{place}: there is no twin of {venue.name}; name its endpoints to connect to it"
+        )
+    hosts = spec.hosts["live"]
+    for host, url in venue.endpoints.items():
+        if host not in hosts:
+            raise ConfigError(f"{place}.endpoints: found {host!r}{did_you_mean(host, hosts)}")
+        _check_url(url, _SCHEMES["rest" if host.endswith("rest") else "ws"], place, host)
+
+
+def _check_url(url: str, schemes: tuple[str, ...], place: str, host: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(
+            f"{place}.endpoints.{host}: found {url!r}, expected {schemes[1]}://HOST"
+        )
+
+
+def _check_names_differ(place: str, names: Sequence[str]) -> None:
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise ConfigError(f"{place}: found {name!r} twice, expected names that differ")
+
+
+def _check_instruments(named: Sequence[str], wanted: Mapping[str, None], place: str) -> None:
+    for name in named:
+        if name not in wanted:
+            hint = did_you_mean(name, wanted)
+            raise ConfigError(f"{place}.instruments: found {name!r}{hint}")
+
+
+def _check_numbers(settings: msgspec.Struct, place: str) -> None:
+    for where, value in _numbers(settings, place):
+        if not math.isfinite(value):
+            raise ConfigError(f"{where}: found {value}, expected a finite number")
+        if value < 0 and where.endswith(_NOT_NEGATIVE):
+            raise ConfigError(f"{where}: found {value}, expected 0 or more")
+
+
+def _numbers(value: Any, place: str) -> Iterator[tuple[str, int | float | Decimal]]:
+    """Every number of nested settings with its place."""
+    if isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from _numbers(getattr(value, name), f"{place}.{name}")
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _numbers(item, f"{place}.{name}")
+    elif isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        yield place, value

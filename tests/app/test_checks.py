@@ -1,0 +1,82 @@
+"""A configuration is judged before anything starts: place, what was found, what was expected."""
+
+from pathlib import Path
+
+import pytest
+
+from oneprice.app.checks import check_market, check_run
+from oneprice.app.config import ConfigError, RunConfig, load_config
+
+
+def judged(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "oneprice.toml"
+    path.write_text(text)
+    check_run(load_config(path))
+
+
+def venue(*lines: str) -> str:
+    return "\n".join(["[[venues]]", 'name = "bybit"', 'markets = ["linear"]', *lines, ""])
+
+
+def test_what_runs_by_default_is_right() -> None:
+    check_run(RunConfig())
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("seconds = -3", r"seconds: found -3.0, expected 0 \(until Ctrl-C\)"),
+        ("seconds = inf", "seconds: found inf"),
+        ("seconds = nan", "seconds: found nan"),
+        ("market = 'sunny'", "market 'sunny': expected seed:N or tape:PATH"),
+        ("market = 'seed:-1'", "market 'seed:-1': expected seed:N"),
+        ("market = 'tape:/nowhere'", "market tape:/nowhere: no such file"),
+        ('strategies = ["spot_futures", "spot_futures"]', "strategies: found 'spot_futures' tw"),
+        ('strategies = ["spot_future"]', "did you mean 'spot_futures'"),
+        ("[strategy.spot_futures]\nhold = 1", r"'strategy.spot_futures.hold'; did you mean 'hold"),
+        ("[strategy.spot_futures]\nhold_ms = -1", "spot_futures.hold_ms: found -1, expected 0 or"),
+        ('[strategy.spot_futures]\ninstruments = ["a:b:c"]', "instruments: found 'a:b:c'"),
+        ("venues = []", "venues: found none, expected at least one"),
+        (venue() + venue(), "venues: found 'bybit' twice"),
+        (venue().replace("bybit", "bybitt"), r"venues\[0\].name: found 'bybitt'; did you mean"),
+        (venue().replace("bybit", "okx").replace("linear", "swap"), "there is no twin of okx"),
+        (venue().replace("linear", "liner"), "markets: found 'liner'; did you mean 'linear'"),
+        (venue().replace('"linear"', ""), r"venues\[0\].markets: found none"),
+        (venue("symbols = []"), r"venues\[0\].symbols: found none"),
+        (venue("depth = 0"), "depth: found 0, expected 1 or more levels"),
+        (venue('order_entry = "fax"'), "order_entry: invalid enum value 'fax', expected .*ws"),
+        (venue('endpoints = {fax = "http://h"}'), "endpoints: found 'fax'; expected one of: rest"),
+        (venue('endpoints = {rest = "h:80"}'), "rest: found 'h:80', expected https://HOST"),
+        (venue('endpoints = {ws = "https://h"}'), "ws: found 'https://h', expected wss://HOST"),
+        ("[engine.gate]\nleg_notional_max = nan", "leg_notional_max: found NaN, expected a"),
+        ("[engine.gate]\nbook_age_ms_max = -1", "book_age_ms_max: found -1, expected 0 or more"),
+        ("[engine.gate]\nbook_age_ms_max = 1.5", "gate.book_age_ms_max: expected `int`, got"),
+        ("[engine]\non_stop = 'panic'", "engine.on_stop: .*'panic', expected one of: close, keep"),
+        ("[engine]\ninstruments = ['bybit:spot:X']", "engine.instruments: found 'bybit:spot:X'"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        judged(tmp_path, text)
+
+
+def test_an_edge_below_zero_may_be_asked_for(tmp_path: Path) -> None:
+    judged(tmp_path, "[engine.gate]\nnet_bps_min = -5\nnet_min = -1")
+
+
+def test_venues_with_endpoints_need_no_market(tmp_path: Path) -> None:
+    judged(tmp_path, "market = 'none'\n" + venue('endpoints = {rest = "http://127.0.0.1:1"}'))
+
+
+def test_a_market_of_any_seed_is_fine() -> None:
+    for market in ("seed:0", "seed:7", f"seed:{2**63 - 1}"):
+        check_market(market)
+    with pytest.raises(ConfigError, match="below 2"):
+        check_market(f"seed:{2**63}")
+
+
+def test_bytes_that_are_no_text_are_a_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"seconds = \xff\xfe")
+    with pytest.raises(ConfigError, match=r"x\.toml: not TOML: byte 10 is not UTF-8"):
+        load_config(path)
