@@ -182,7 +182,7 @@ def test_every_intent_and_every_move_is_a_decision_that_survives_the_journal() -
 def test_why_not_traded_can_be_asked_of_every_pair() -> None:
     world = a_ready_world([A, B], [CrossExchange()])
     found = world.engine.report.opportunities()
-    assert [o.verdict for o in found] == ["edge_is_below_costs"] * 2
+    assert [o.verdict for o in found] == ["edge_is_too_small"] * 2
     assert all(o.card is not None and o.card.adds_up for o in found)
 
 
@@ -264,4 +264,4 @@ def test_a_refused_opportunity_says_which_rule_refused_it() -> None:
     a_gap(world)
     looks = {o.pair: o.verdict for o in world.engine.report.opportunities()}
     assert looks[f"BTC buy {A.id} sell {B.id}"] == "refused: funds_are_there"
-    assert looks[f"BTC buy {B.id} sell {A.id}"] == "edge_is_below_costs"
+    assert looks[f"BTC buy {B.id} sell {A.id}"] == "edge_is_too_small"

@@ -34,6 +34,7 @@ class Calm(msgspec.Struct, kw_only=True):
     rates: dict[str, Decimal] = {}
     free_money: Money | None = None
     checked: bool = True
+    heard: bool = True
     free: bool = True
     groups: int = 0
     rests: bool = False
@@ -64,6 +65,9 @@ class Calm(msgspec.Struct, kw_only=True):
 
     def available(self, instrument: str, asset: str) -> Money | None:
         return self.free_money
+
+    def is_heard(self, instrument: str) -> bool:
+        return self.heard
 
     def reconciled(self, instrument: str) -> bool:
         return self.checked
@@ -134,6 +138,7 @@ BITES: dict[str, tuple[Calm, Intent]] = {
     "instruments_are_known": (
         Calm(listed=(A, msgspec.structs.replace(B, tradable=False))), GOOD),
     "account_is_reconciled": (Calm(checked=False), GOOD),
+    "fills_are_heard": (Calm(heard=False), GOOD),
     "instruments_are_free": (Calm(free=False), GOOD),
     "one_group_per_pair": (Calm(groups=1), GOOD),
     "pair_has_rested": (Calm(rests=True), GOOD),

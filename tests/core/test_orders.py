@@ -168,6 +168,26 @@ def test_an_uncertain_order_is_asked_for_at_once_and_with_growing_pauses() -> No
     assert pauses == [250, 500, 1000, 2000, 4000, 5000, 5000, 5000]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ev.OrderUncertain(at=Nanos(5), order_id="o1", reason="fills incomplete"),
+        ev.OrderMissing(at=Nanos(5), order_id="o1"),
+        an_end(7, at=5),
+    ],
+    ids=lambda answer: type(answer).__name__,
+)
+@pytest.mark.parametrize("first", [UNSURE, an_end(7)], ids=lambda first: type(first).__name__)
+def test_an_answer_that_settles_nothing_waits_for_the_timer(
+    first: OrderMessage, answer: OrderMessage
+) -> None:
+    orders = some_orders()
+    assert orders.hear(first).commands
+    for _ in range(100):
+        assert orders.hear(answer).commands == []
+    assert orders.timer(ASK_TIMER + "o1", Nanos(SECOND))
+
+
 def missing(orders: Orders, *seconds: float) -> OrderState:
     for second in seconds:
         at = Nanos(int(second * SECOND))
@@ -183,7 +203,8 @@ def missing(orders: Orders, *seconds: float) -> OrderState:
         ((1.0,), OrderState.UNKNOWN),
         ((1.0, 1.1, 1.2, 1.3), OrderState.UNKNOWN),  # often enough, not long enough
         ((1.0, 4.0), OrderState.UNKNOWN),  # long enough, not often enough
-        ((1.0, 2.0, 3.0), OrderState.DONE),
+        ((1.0, 2.0, 3.0), OrderState.UNKNOWN),  # an order may be under way for two seconds
+        ((1.0, 2.5, 4.0), OrderState.DONE),
     ],
 )
 def test_no_such_order_is_believed_only_after_several_answers_over_time(

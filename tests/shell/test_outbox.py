@@ -69,3 +69,16 @@ async def test_closing_gives_up_what_waits() -> None:
     way.outbox.close()
     assert way.given_up == [("hedge", "closing")]
     assert way.sent == []
+
+
+async def test_a_cancel_takes_back_an_order_that_still_waits_and_it_is_never_sent() -> None:
+    way = Way()
+    way.open = False
+    order = Request(tag="place:o1", order_id="o1", priority=Priority.HEDGE)
+    way.outbox.put(order)
+    way.outbox.put(Request(tag="place:o2", order_id="o2", priority=Priority.HEDGE))
+    way.outbox.put(Request(tag="cancel:o1", order_id="o1", priority=Priority.CANCEL))
+    way.open = True
+    await asyncio.sleep(0.05)
+    assert way.given_up == [("place:o1", "venue_busy")]
+    assert way.sent == ["place:o2"]

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from oneprice.core.strategy import Forecast
 from oneprice.model import events as ev
+from oneprice.model.instrument import Instrument
 from oneprice.model.units import HOUR, Nanos, Side
 from oneprice.strategies.pairing import (
     PairSettings,
     common_step,
     funding_fraction,
     least_steps,
+    make_pair,
     plan,
     same_thing,
     settlements,
@@ -86,10 +88,12 @@ def test_what_arrives_hedges_what_leaves_to_half_a_spot_lot(
 
 
 def test_the_least_size_satisfies_lots_and_notional_on_both() -> None:
-    step = common_step(SPOT, PERP)
-    assert least_steps(step, D(60_000), (SPOT, PERP)) == 1
-    assert least_steps(step, D(60_000), (SPOT, a_perp(notional_min=D(100)))) == 2
-    assert least_steps(step, D(60_000), (SPOT, a_perp(lots_min=5))) == 5
+    def least(perp: Instrument) -> int:
+        return least_steps(make_pair("s", PairSettings(), SPOT, perp), D(60_000))
+
+    assert least(PERP) == 1
+    assert least(a_perp(notional_min=D(100))) == 2
+    assert least(a_perp(lots_min=5)) == 5
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_real_edges_of_a_few_basis_points_are_not_traded(edge_bps: int) -> None:
     world.live(2_000)
     assert world.orders() == []
     assert world.engine.report.counts()["intents"] == 0
-    assert the_look(world, SPOT_A, A).verdict == "edge_is_below_costs"
+    assert the_look(world, SPOT_A, A).verdict == "edge_is_too_small"
 
 
 def test_without_a_fee_tier_nothing_is_tradable() -> None:

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from oneprice.app.config import ConfigError
 from oneprice.venues.contract import Credentials
 
 READY_TIMEOUT_S = 30.0
+BAD_INPUT = 2  # the exit status of a command that was told something it cannot use
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -71,7 +73,10 @@ class Lab:
 
 
 async def start_lab(venues: Sequence[str], market: str, options: Sequence[str] = ()) -> Lab:
-    """Start twins on free ports; raises LabError with their own words when they fail."""
+    """Start twins on free ports; raises LabError with their own words when they fail.
+
+    ConfigError, in their words too, where it is the market that they cannot use.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -80,7 +85,10 @@ async def start_lab(venues: Sequence[str], market: str, options: Sequence[str] =
         ",".join(venues),
         "--market",
         market,
+        "--until-eof",
         *options,
+        # The pipe ends when we end, however we end: no twin outlives its trader.
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         # Ctrl-C is for the trader: it needs the venues to finish its legs.
@@ -95,11 +103,17 @@ async def start_lab(venues: Sequence[str], market: str, options: Sequence[str] =
                 line = await process.stdout.readline()
                 if not line:
                     text = (await process.stderr.read()).decode(errors="replace")
-                    raise LabError(f"twins of {', '.join(venues)}: {_last(text)}")
+                    complaint = f"twins of {', '.join(venues)}: {_last(text)}"
+                    if await process.wait() == BAD_INPUT:
+                        raise ConfigError(complaint)
+                    raise LabError(complaint)
                 twins.append(msgspec.json.decode(line, type=Ready))
     except TimeoutError:
         process.kill()
         raise LabError(f"twins not ready within {READY_TIMEOUT_S} s") from None
+    except asyncio.CancelledError:
+        process.kill()
+        raise
     return Lab(process, twins, asyncio.create_task(_drain(process.stderr)))
 
 
@@ -111,7 +125,7 @@ async def _drain(stream: asyncio.StreamReader) -> None:
 
 def _last(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "ended without a word"
+    return lines[-1].removeprefix("oneprice: ") if lines else "ended without a word"
 
 
 def twin_endpoints(venue: str, rest: str, ws: str, hosts: Iterable[str]) -> dict[str, str]:

@@ -5,8 +5,10 @@ import contextlib
 import gc
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
+from traceback import format_exception
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 import structlog
@@ -17,6 +19,8 @@ from oneprice.app.config import ConfigError, RunConfig, VenueConfig, secret_from
 from oneprice.app.lab import Lab, start_lab, twin_endpoints
 from oneprice.app.session import JOURNAL, SUMMARY, TAPE, TurnJournal, create_session
 from oneprice.app.summary import Summary, summarise
+from oneprice.model.instrument import Instrument
+from oneprice.model.units import Asset, InstrumentId, Lots
 from oneprice.shell.clock import Clock
 from oneprice.shell.desk import Desk
 from oneprice.shell.gateway import Gateway
@@ -29,6 +33,7 @@ log = structlog.get_logger("run")
 
 SETTLE_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
+SEALED_TIMEOUT_S = 2.0
 TAPE_EVERY_S = 0.5
 LOOK_EVERY_S = 0.25
 
@@ -41,9 +46,24 @@ class Running(msgspec.Struct):
     desk: Desk
     runtime: Runtime
     gateways: list[Gateway]
-    started: float
-    ends: float  # monotonic seconds, 0 without an end
+    started: float  # monotonic seconds: of connecting, then of trading
+    planned: float  # seconds of trading, 0 without an end
+    reporting: Asset
     phase: str = "connecting"
+    kernel: str = kernel.NAME
+
+    def size_text(self, instrument: InstrumentId, lots: Lots) -> str:
+        """A position as its venue counts it, with its sign."""
+        feed = self.desk.dialect(instrument.partition(":")[0]).feed
+        known = feed.listed.get(instrument) if isinstance(feed, _Lists) else None
+        return f"{known.lot * lots:+f}" if known is not None else f"{lots:+d} lots"
+
+
+@runtime_checkable
+class _Lists(Protocol):
+    """A feed that knows the instruments it was told of."""
+
+    listed: Mapping[InstrumentId, Instrument]
 
 
 Look = Callable[[Running], None]
@@ -100,42 +120,44 @@ async def _trade(
         )
         for v in config.venues
     }
-    runtime.dispatch = lambda venue, request: gateways[venue].outbox.put(request)
-    runtime.on_news = lambda: _hand_out(desk, gateways)
-    running = Running(desk, runtime, list(gateways.values()), time.monotonic(), 0.0)
-    background = [asyncio.create_task(_keep(tape))] if tape is not None else []
+    _wire(runtime, gateways, stop)
+    running = Running(
+        desk,
+        runtime,
+        list(gateways.values()),
+        started=time.monotonic(),
+        planned=config.seconds,
+        reporting=config.engine.reporting,
+    )
+    background = [runtime.spawn(_keep(tape), "tape")] if tape is not None else []
     if look is not None:
         background.append(asyncio.create_task(_looks(look, running)))
     try:
-        await asyncio.gather(*(g.prepare() for g in gateways.values()))
-        await asyncio.gather(*(g.open() for g in gateways.values()))
-        await _settled(gateways, stop)
+        connected = await _unless(stop, _connect(gateways))
         _tune_collector()
         started = time.monotonic()
-        running.phase = "trading"
-        running.ends = started + config.seconds if config.seconds else 0.0
-        markets = [(v.name, m) for v in config.venues for m in v.markets]
-        at = clock.now()
-        desk.begin(markets, at)
-        runtime.poke(at)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), config.seconds or None)
+        if connected:
+            running.phase, running.started = "trading", started
+            markets = [(v.name, m) for v in config.venues for m in v.markets]
+            at = clock.now()
+            desk.begin(markets, at)
+            runtime.poke(at)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), config.seconds or None)
         running.phase = "stopping"
         runtime.stop_requested("interrupted" if stop.is_set() else "time is over")
-        await _quiet(desk)
+        await _quiet(runtime)
         seconds = time.monotonic() - started
-        return summarise(
-            runtime, running.gateways, seconds=seconds, kernel=kernel.NAME, session=str(directory)
-        )
     finally:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await asyncio.gather(*(g.close() for g in gateways.values()))
         runtime.close()
-        journal.close()
-        if tape is not None:
-            tape.close()
+        _close_files(runtime, journal, tape)
+    return summarise(
+        runtime, running.gateways, seconds=seconds, kernel=kernel.NAME, session=str(directory)
+    )
 
 
 def write_summary(directory: Path, summary: Summary) -> None:
@@ -143,7 +165,7 @@ def write_summary(directory: Path, summary: Summary) -> None:
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:
-    """Ctrl-C and a polite kill stop new risk; the second Ctrl-C is Python's own."""
+    """Ctrl-C, a polite kill or a closed terminal stop new risk; a second Ctrl-C is Python's."""
     loop = asyncio.get_running_loop()
 
     def asked() -> None:
@@ -151,7 +173,8 @@ def stop_on_signals(stop: asyncio.Event) -> None:
         loop.remove_signal_handler(signal.SIGINT)
 
     loop.add_signal_handler(signal.SIGINT, asked)
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
 
 
 def start(main: Callable[[], Awaitable[Summary]]) -> Summary:
@@ -190,6 +213,13 @@ def _endpoints(desk: Desk, venue: VenueConfig, lab: Lab | None) -> Mapping[str, 
     return endpoints
 
 
+def _wire(runtime: Runtime, gateways: Mapping[str, Gateway], stop: asyncio.Event) -> None:
+    runtime.dispatch = lambda venue, request: gateways[venue].outbox.put(request)
+    runtime.on_news = lambda: _hand_out(runtime.desk, gateways)
+    runtime.on_failure = stop.set
+    asyncio.get_running_loop().set_exception_handler(runtime.unhandled)
+
+
 def _hand_out(desk: Desk, gateways: Mapping[str, Gateway]) -> None:
     while desk.news:
         news, desk.news = desk.news, []
@@ -199,10 +229,26 @@ def _hand_out(desk: Desk, gateways: Mapping[str, Gateway]) -> None:
                 gateway.news(output)
 
 
-async def _settled(gateways: Mapping[str, Gateway], stop: asyncio.Event) -> None:
-    """Wait until every line is up and every book known; go on after a while with what there is."""
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do the work, or leave it when we are asked to stop; whether it was done."""
+    task, asked = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((task, asked), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+        return task.done()
+    finally:
+        task.cancel()
+        asked.cancel()
+        await asyncio.gather(task, asked, return_exceptions=True)
+
+
+async def _connect(gateways: Mapping[str, Gateway]) -> None:
+    """Until every line is up and every book known; go on after a while with what there is."""
+    await asyncio.gather(*(g.prepare() for g in gateways.values()))
+    await asyncio.gather(*(g.open() for g in gateways.values()))
     deadline = time.monotonic() + SETTLE_TIMEOUT_S
-    while not stop.is_set() and not all(g.settled for g in gateways.values()):
+    while not all(g.settled for g in gateways.values()):
         if time.monotonic() > deadline:
             missing = [m for g in gateways.values() for m in g.unsettled()]
             log.warning("starting although not all is ready", missing=missing)
@@ -210,12 +256,25 @@ async def _settled(gateways: Mapping[str, Gateway], stop: asyncio.Event) -> None
         await asyncio.sleep(0.02)
 
 
-async def _quiet(desk: Desk) -> None:
-    deadline = time.monotonic() + STOP_TIMEOUT_S
-    while not desk.engine.quiet and time.monotonic() < deadline:  # noqa: ASYNC110 -- pure core
+async def _quiet(runtime: Runtime) -> None:
+    """Wait until nothing is in flight or held; but a little where nothing may be sent."""
+    began, engine = time.monotonic(), runtime.desk.engine
+    while not engine.quiet:
+        patience = SEALED_TIMEOUT_S if runtime.sealed else STOP_TIMEOUT_S
+        if time.monotonic() - began > patience:
+            report = engine.report
+            log.error("stopped with legs", groups=report.groups(), holdings=report.holdings())
+            return
         await asyncio.sleep(0.02)
-    if not desk.engine.quiet:
-        log.error("stopped with legs in flight", groups=len(desk.engine.report.groups()))
+
+
+def _close_files(runtime: Runtime, journal: TurnJournal, tape: TapeWriter | None) -> None:
+    for what, file in (("journal", journal), ("tape", tape)):
+        try:
+            if file is not None:
+                file.close()
+        except OSError as error:
+            runtime.fail(what, error)
 
 
 async def _keep(tape: TapeWriter) -> None:
@@ -226,7 +285,12 @@ async def _keep(tape: TapeWriter) -> None:
 
 async def _looks(look: Look, running: Running) -> None:
     while True:
-        look(running)
+        try:
+            look(running)
+        except Exception as error:
+            trace = "".join(format_exception(error))
+            log.error("the display broke; trading goes on without it", exception=trace)
+            return
         await asyncio.sleep(LOOK_EVERY_S)
 
 

@@ -1,10 +1,12 @@
 """The summary of a run: the shape that scripts rely on (docs/cli.md)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from oneprice.model.units import MICRO, plain
+from oneprice.core.ledger import CURRENCY
+from oneprice.core.report import Report
+from oneprice.model.units import EXACT, MICRO, ZERO, Money, plain
 from oneprice.shell.gateway import Gateway
 from oneprice.shell.runtime import Runtime
 
@@ -29,11 +31,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     orders: int
     fills: int
     pnl: dict[str, str]
+    earned: str  # every cause but the new prices of coins that were there before
     equity_change: str
     ledger_residual: str
     resyncs: int
     latency_us: Latency
     clutch: str
+    failure: str  # what of ours broke and ended the run; "" where nothing did
+    left: list[str]  # what is still held or in flight at the end
     discrepancies: list[str]  # where a venue and our ledger disagreed
     rejected_frames: dict[str, int]
     reconnects: int
@@ -50,8 +55,25 @@ def quantile(values: Sequence[int], share: float) -> int | None:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
+def earned(profit: Mapping[str, Money]) -> Money:
+    """What trading earned: every cause but `currency`, the repricing of the coins held."""
+    total = ZERO
+    for cause, amount in profit.items():
+        if cause != CURRENCY:
+            total = EXACT.add(total, amount)
+    return total
+
+
 def microseconds(nanos: int | None) -> float | None:
     return None if nanos is None else round(nanos / MICRO, 1)
+
+
+def _left(report: Report) -> list[str]:
+    groups = [f"group {g.id} {g.state} {g.pair}" for g in report.groups()]
+    holdings = [f"holding {h.id} {h.pair}" for h in report.holdings()]
+    unsettled = report.counts()["unsettled_orders"]
+    orders = [f"{unsettled} orders whose outcome is not known"] if unsettled else []
+    return groups + holdings + orders
 
 
 def summarise(
@@ -72,6 +94,7 @@ def summarise(
         orders=counts.get("orders", 0),
         fills=counts.get("fills", 0),
         pnl={cause: plain(amount) for cause, amount in report.profit().items()},
+        earned=plain(earned(report.profit())),
         equity_change=plain(report.equity_change()),
         ledger_residual=plain(report.residual()),
         resyncs=sum(g.resyncs for g in gateways),
@@ -79,7 +102,9 @@ def summarise(
             p50=microseconds(quantile(latencies, 0.50)),
             p99=microseconds(quantile(latencies, 0.99)),
         ),
-        clutch=report.clutch or "closed",
+        clutch=report.clutch or runtime.failure or "closed",
+        failure=runtime.failure,
+        left=_left(report),
         discrepancies=[f"{d.kind} {d.subject}: {d.found}" for d in report.discrepancies],
         rejected_frames=dict(desk.rejected),
         reconnects=sum(g.reconnects for g in gateways),

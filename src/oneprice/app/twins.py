@@ -104,6 +104,8 @@ def _fine(instrument: Instrument) -> Instrument:
 def _recordings(venue: str, path: Path) -> list[Recording]:
     found: dict[tuple[Path, ...], Recording] = {}
     for file in gathered([path]):
+        if not file.is_file():
+            continue
         try:
             recording = recognised(file)
         except Unknown:

@@ -19,6 +19,7 @@ class Accounts:
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._fees: dict[tuple[str, str, str], Fees] = {}
+        self._fees_of: dict[InstrumentId, Fees] = {}  # as looked up since the last report
         self._wallet_of: dict[MarketKey, str] = {}
         self.balances: dict[WalletKey, BalanceReported] = {}
         self.positions: dict[InstrumentId, PositionReported] = {}
@@ -33,6 +34,7 @@ class Accounts:
                 fees = Fees(event.maker, event.taker)
                 known = self._fees.get(key)
                 self._fees[key] = fees
+                self._fees_of.clear()
                 return known != fees
             case BalanceReported():
                 before = self.balances.get((event.venue, event.wallet, event.asset))
@@ -44,8 +46,13 @@ class Accounts:
                 return held is None or held.lots != event.lots
 
     def fees(self, instrument: Instrument) -> Fees | None:
-        own = self._fees.get((instrument.venue, instrument.market, instrument.symbol))
-        return own or self._fees.get((instrument.venue, instrument.market, ""))
+        known = self._fees_of.get(instrument.id)
+        if known is None:
+            own = self._fees.get((instrument.venue, instrument.market, instrument.symbol))
+            known = own or self._fees.get((instrument.venue, instrument.market, ""))
+            if known is not None:
+                self._fees_of[instrument.id] = known
+        return known
 
     def is_checked(self, instrument: Instrument) -> bool:
         return self.markets.get((instrument.venue, instrument.market), False)

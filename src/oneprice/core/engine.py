@@ -15,6 +15,7 @@ from oneprice.core.legs import State
 from oneprice.core.market import Market
 from oneprice.core.orders import ASK_TIMER, Order, OrderMessage, Orders
 from oneprice.core.reconcile import AUDIT_TIMER, CHECK_TIMER, Reconcile
+from oneprice.core.rehearsal import Rehearsal
 from oneprice.core.report import Report
 from oneprice.core.sight import DAY, Parts, Sight
 from oneprice.core.strategy import (
@@ -82,11 +83,13 @@ class Engine:
         self._watching = self._auditing = False
         self._day = -1
         self._wired = Nanos(0)
-        self._down: dict[tuple[str, str], None] = {}
         self._tripped: list[dict[WireSpec, None]] = [{} for _ in strategies]
         self._moved: dict[InstrumentId, None] = {}
         self._look = False
+        self._failed = False
+        self._owed: list[AnyCommand] = []
         self._doors = self._make_doors()
+        self.rehearsal = Rehearsal(self._strategies, self._sight, self._gate)
         self.report = Report(parts, self._strategies, self._sight, orders, self._gate)
 
     # The door ----------------------------------------------------------------------------
@@ -140,7 +143,7 @@ class Engine:
         """Nothing is in flight, and after a stop nothing is left to close."""
         if self._groups.living or self._orders.unsettled():
             return False
-        if self._sight.stopping and self._settings.on_stop == "close" and not self.clutch:
+        if self._sight.stopping and self._settings.on_stop == "close":
             return not self._holdings.of("")
         return True
 
@@ -148,7 +151,12 @@ class Engine:
 
     def _turn(self) -> list[AnyCommand]:
         self._news = False
-        commands: list[AnyCommand] = []
+        # Owed until handed over: if a strategy breaks, orders that exist here must leave still.
+        self._decide(self._owed)
+        commands, self._owed = self._owed, []
+        return commands
+
+    def _decide(self, commands: list[AnyCommand]) -> None:
         today = self._market.now // DAY
         if today != self._day:
             self._day = today
@@ -166,14 +174,13 @@ class Engine:
         look, self._look = self._look, False
         for number, strategy in enumerate(self._strategies):
             tripped, self._tripped[number] = tuple(self._tripped[number]), {}
-            if tripped or moved or look:
+            if (tripped or moved or look) and not self._failed:
                 for answer in strategy.propose(News(tripped, moved, look), self._sight):
                     commands += self._answer(answer)
         if self._holdings.of("") and not self._watching:
             self._watching = True
             due = Nanos(self._market.now + self._settings.market.watch_ms * MILLI)
             commands.append(SetTimer(timer=WATCH_TIMER, due=due))
-        return commands
 
     def _ask_accounts(self) -> list[AnyCommand]:
         if not self._settings.trading:
@@ -196,6 +203,7 @@ class Engine:
             )
             self.report.judged(answer, verdict.rule)
             return []
+        self.rehearsal.intent = answer
         group = self._groups.next_id()
         self._decisions.append(IntentJudged(at=self._market.now, intent=answer, group=group))
         self.report.judged(answer, "")
@@ -303,6 +311,7 @@ class Engine:
         return []
 
     def _book_ready(self, event: ev.BookReady) -> list[AnyCommand]:
+        self._market.look_again(event.instrument)
         self._moved[event.instrument] = None
         self._news = self._rewire = True
         if self._ledger.unvalued:
@@ -396,9 +405,9 @@ class Engine:
     def _link_changed(self, event: ev.LinkChanged) -> list[AnyCommand]:
         key = (event.venue, event.socket)
         if not event.up:
-            self._down[key] = None
+            self._sight.deaf[key] = None
             return []
-        if self._down.pop(key, ()) == ():
+        if self._sight.deaf.pop(key, ()) == ():
             return []
         # What was said while the socket was away was said to nobody: ask for all of it.
         commands: list[AnyCommand] = []
@@ -424,6 +433,9 @@ class Engine:
     def _stop_requested(self, event: ev.StopRequested) -> list[AnyCommand]:
         self._sight.stopping = True
         self._news = True
+        if event.failed:
+            self._failed = True
+            self._open_clutch(event.reason)
         return []
 
 

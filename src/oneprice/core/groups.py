@@ -423,13 +423,13 @@ class Groups:
 
     def works_in(self, instrument: InstrumentId) -> bool:
         """Whether a group or an unsettled order of any group is in an instrument."""
-        if any(order.instrument == instrument for order in self._orders.unsettled()):
+        if self._orders.works_in(instrument):
             return True
-        return any(
-            leg.instrument == instrument
-            for group in self.living.values()
-            for leg in group.intent.legs
-        )
+        for group in self.living.values():
+            for leg in group.intent.legs:
+                if leg.instrument == instrument:
+                    return True
+        return False
 
     def reports(self) -> Sequence[GroupReport]:
         return [self.report(group) for group in self.living.values()]

@@ -31,6 +31,8 @@ class Holdings:
         return self._open.get(holding)
 
     def of(self, strategy: str) -> Sequence[Holding]:
+        if not self._open:
+            return []
         return [h for h in self._open.values() if h.strategy == strategy or not strategy]
 
     # Groups that ended -------------------------------------------------------------------

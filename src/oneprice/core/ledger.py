@@ -85,15 +85,23 @@ class Ledger:
             for asset, amount in assets.items()
         }
 
+    def in_wallets(self, asset: Asset) -> Decimal:
+        """What all wallets hold of an asset."""
+        total = ZERO
+        for account, assets in self._real.items():
+            if account[0] == "venue" and asset in assets:
+                total = EXACT.add(total, assets[asset])
+        return total
+
     def lots(self, instrument: InstrumentId) -> int:
         return int(self.balance(("position", instrument), LOTS + instrument))
 
     def positions(self) -> Mapping[InstrumentId, int]:
-        return {
-            account[1]: self.lots(account[1])
-            for account in self._real
-            if account[0] == "position" and self.lots(account[1])
-        }
+        found: dict[InstrumentId, int] = {}
+        for account in self._real:
+            if account[0] == "position" and (lots := self.lots(account[1])):
+                found[account[1]] = lots
+        return found
 
     def total(self, asset: Asset) -> Decimal:
         """Sum over all accounts; zero, always."""
@@ -241,9 +249,9 @@ class Ledger:
     def today(self, day: int, rates: Rates) -> Money:
         """Profit since the first look on this day, without currency revaluation."""
         total = ZERO
-        for cause, amount in self.profit(rates).items():
-            if cause != CURRENCY:
-                total = WIDE.add(total, amount)
+        for assets in self._causes.values():
+            if assets:
+                total = WIDE.subtract(total, _value(assets, rates, self._unvalued))
         if self._day[0] != day:
             self._day = (day, total)
         return WIDE.subtract(total, self._day[1])

@@ -1,7 +1,9 @@
 """The market as the engine knows it: instruments, proven books, marks, funding, rates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_CEILING, Decimal
+
+import msgspec
 
 from oneprice.core.ledger import LOTS, lots_value
 from oneprice.core.strategy import Cost, Forecast
@@ -24,6 +26,18 @@ from oneprice.model.units import (
 
 PPB = 1_000_000_000
 STEPS_MAX = 1_000_000_000  # a size no venue takes; the caller's own limit is far below
+ONE = Decimal(1)
+
+
+class Grid(msgspec.Struct, frozen=True):
+    """One step of two instruments in the integers of a sweep."""
+
+    bought: Instrument
+    sold: Instrument
+    buy_lots: int
+    sell_lots: int
+    buy_value: int
+    sell_value: int
 
 
 class Market:
@@ -40,6 +54,14 @@ class Market:
         self._indexes: dict[InstrumentId, Decimal] = {}
         self._forecasts: dict[InstrumentId, Forecast] = {}
         self._last: dict[InstrumentId, Decimal] = {}
+        # The most asked questions, without a call of ours in between.
+        self.instrument: Callable[[InstrumentId], Instrument | None] = self._instruments.get
+        self.mark: Callable[[InstrumentId], Decimal | None] = self._marks.get
+        self.index: Callable[[InstrumentId], Decimal | None] = self._indexes.get
+        self.funding: Callable[[InstrumentId], Forecast | None] = self._forecasts.get
+        self._age_max = settings.market.book_age_ms_max * MILLI
+        self._found: dict[InstrumentId, Book] = {}  # where a book was once looked up
+        self._grids: dict[tuple[InstrumentId, InstrumentId, Decimal], Grid] = {}
 
     def hear(self, event: InstrumentListed | Marked | FundingForecast) -> bool:
         """Learn; True where a strategy may want to know."""
@@ -63,6 +85,7 @@ class Market:
     def _listed(self, instrument: Instrument) -> bool:
         known = self._instruments.get(instrument.id)
         self._instruments[instrument.id] = instrument
+        self.look_again(instrument.id)
         if known is None or known.base != instrument.base:
             self._of_base.setdefault(instrument.base, []).append(instrument)
         return known != instrument
@@ -72,9 +95,6 @@ class Market:
         self._last[instrument] = price
 
     # Reading -----------------------------------------------------------------------------
-
-    def instrument(self, instrument: InstrumentId) -> Instrument | None:
-        return self._instruments.get(instrument)
 
     def known_instrument(self, instrument: InstrumentId) -> Instrument:
         """An instrument that must be there, since something of ours is in it."""
@@ -87,20 +107,30 @@ class Market:
             if i.id in self._books and (not self._allowed or i.id in self._allowed)
         ]
 
+    def look_again(self, instrument: InstrumentId) -> None:
+        """Its venue may have put a new book in the place of the old one."""
+        self._found.pop(instrument, None)
+
     def raw_book(self, instrument: InstrumentId) -> Book | None:
-        return self._books.get(instrument)
+        book = self._found.get(instrument)
+        if book is None:
+            book = self._books.get(instrument)
+            if book is not None:
+                self._found[instrument] = book
+        return book
 
     def age(self, instrument: InstrumentId) -> Nanos | None:
         """Nanoseconds since the book last changed; None while it is not known."""
-        book = self._books.get(instrument)
-        return Nanos(max(0, self.now - book.at)) if book is not None and book.known else None
+        book = self._found.get(instrument) or self.raw_book(instrument)
+        if book is None or not book.known:
+            return None
+        return Nanos(self.now - book.at) if book.at < self.now else Nanos(0)
 
     def book(self, instrument: InstrumentId) -> Book | None:
-        book = self._books.get(instrument)
+        book = self._found.get(instrument) or self.raw_book(instrument)
         if book is None or not book.known or not book.bid_ticks or not book.ask_ticks:
             return None
-        limit = self._settings.market.book_age_ms_max * MILLI
-        return book if self.now - book.at <= limit else None
+        return book if self.now - book.at <= self._age_max else None
 
     def cost(self, instrument: InstrumentId, side: Side, lots: Lots) -> Cost | None:
         book = self.book(instrument)
@@ -123,44 +153,50 @@ class Market:
         self, buy: InstrumentId, sell: InstrumentId, step: Decimal, cost: Decimal
     ) -> Sweep | None:
         """How many steps of `step` coins earn `cost` (a fraction of the buy price) each."""
-        bought, sold = self._instruments.get(buy), self._instruments.get(sell)
         buy_book, sell_book = self.book(buy), self.book(sell)
-        if bought is None or sold is None or buy_book is None or sell_book is None:
+        if buy_book is None or sell_book is None:
             return None
-        buy_lots = ROUNDED.divide(step, bought.base_per_lot())
-        sell_lots = ROUNDED.divide(step, sold.base_per_lot())
-        if buy_lots != int(buy_lots) or sell_lots != int(sell_lots):
+        grid = self._grid(buy, sell, step)
+        if grid is None:
             return None
-        buy_value, sell_value = _integers(
-            EXACT.multiply(bought.tick, sold.multiplier),
-            EXACT.multiply(sold.tick, bought.multiplier),
-        )
         return sweep(
             buy_book,
             sell_book,
-            buy_lots_per_step=int(buy_lots),
-            sell_lots_per_step=int(sell_lots),
-            buy_tick_value=buy_value,
-            sell_tick_value=sell_value,
+            buy_lots_per_step=grid.buy_lots,
+            sell_lots_per_step=grid.sell_lots,
+            buy_tick_value=grid.buy_value,
+            sell_tick_value=grid.sell_value,
             cost_ppb=int((cost * PPB).to_integral_value(ROUND_CEILING)),
             steps_max=STEPS_MAX,
         )
 
-    def mark(self, instrument: InstrumentId) -> Decimal | None:
-        return self._marks.get(instrument)
-
-    def index(self, instrument: InstrumentId) -> Decimal | None:
-        return self._indexes.get(instrument)
-
-    def funding(self, instrument: InstrumentId) -> Forecast | None:
-        return self._forecasts.get(instrument)
+    def _grid(self, buy: InstrumentId, sell: InstrumentId, step: Decimal) -> Grid | None:
+        """Worked out once and kept while neither instrument is described anew."""
+        bought, sold = self._instruments.get(buy), self._instruments.get(sell)
+        if bought is None or sold is None:
+            return None
+        key = (buy, sell, step)
+        kept = self._grids.get(key)
+        if kept is not None and kept.bought is bought and kept.sold is sold:
+            return kept
+        buy_lots = ROUNDED.divide(step, bought.base_per_lot())
+        sell_lots = ROUNDED.divide(step, sold.base_per_lot())
+        if buy_lots != int(buy_lots) or sell_lots != int(sell_lots):
+            return None
+        values = _integers(
+            EXACT.multiply(bought.tick, sold.multiplier),
+            EXACT.multiply(sold.tick, bought.multiplier),
+        )
+        grid = Grid(bought, sold, int(buy_lots), int(sell_lots), *values)
+        self._grids[key] = grid
+        return grid
 
     def price(self, instrument: InstrumentId) -> Decimal | None:
         """What an instrument is worth now: its mark, the middle of its book, our last fill."""
         mark = self._marks.get(instrument)
         if mark is not None:
             return mark
-        book, listed = self._books.get(instrument), self._instruments.get(instrument)
+        book, listed = self.raw_book(instrument), self._instruments.get(instrument)
         two_sided = book is not None and book.known and book.bid_ticks and book.ask_ticks
         if book is not None and listed is not None and two_sided:
             return listed.tick * (book.bid_ticks + book.ask_ticks) / 2
@@ -170,7 +206,7 @@ class Market:
     def rate(self, asset: Asset) -> Decimal | None:
         """Worth of one unit of an asset in the reporting asset; None while nothing says."""
         if asset == self._settings.reporting:
-            return Decimal(1)
+            return ONE
         if asset in self._settings.rates_fixed:
             return self._settings.rates_fixed[asset]
         if asset.startswith(LOTS):

@@ -154,6 +154,10 @@ class Orders:
     def get(self, order_id: OrderId) -> Order | None:
         return self._orders.get(order_id)
 
+    def works_in(self, instrument: InstrumentId) -> bool:
+        """Whether an order that may still change is in an instrument."""
+        return any(order.instrument == instrument for order in self._open.values())
+
     def unsettled(self) -> list[Order]:
         """Every order that may still change, in the order of sending."""
         return list(self._open.values())
@@ -210,7 +214,8 @@ class Orders:
         self._step(order, OrderSignal.ENDED)
         if order.settled:
             return Heard(order, contradiction=contradiction, commands=self._stop_asking(order))
-        return Heard(order, contradiction=contradiction, commands=self.ask(order, message.at))
+        commands = self._begin_asking(order, message.at)
+        return Heard(order, contradiction=contradiction, commands=commands)
 
     def _uncertain(self, order: Order, at: Nanos, reason: str) -> Heard:
         if order.settled:
@@ -218,7 +223,7 @@ class Orders:
         if order.state is not OrderState.DONE:
             order.reason = reason
         self._step(order, OrderSignal.UNCERTAIN)
-        return Heard(order, commands=self.ask(order, at))
+        return Heard(order, commands=self._begin_asking(order, at))
 
     def _missing(self, order: Order, message: OrderMissing) -> Heard:
         if order.settled:
@@ -232,7 +237,7 @@ class Orders:
         enough = order.missing >= self._settings.missing_answers_min * factor
         waited = message.at - order.missing_since
         if not enough or waited < self._settings.missing_ms_min * factor * MILLI:
-            return Heard(order, commands=[] if order.asking else self.ask(order, message.at))
+            return Heard(order, commands=self._begin_asking(order, message.at))
         contradiction = ""
         if order.rested or order.filled or order.claimed:
             contradiction = "known to have lived, now the venue does not know it"
@@ -299,6 +304,11 @@ class Orders:
             QueryOrder(order_id=order.id, instrument=order.instrument),
             SetTimer(timer=ASK_TIMER + order.id, due=due),
         ]
+
+    def _begin_asking(self, order: Order, at: Nanos) -> list[AnyCommand]:
+        # An answer that settles nothing waits for the timer: a venue whose list of fills lags,
+        # or that does not answer, must not be asked again at the speed of its answers.
+        return [] if order.asking else self.ask(order, at)
 
     def timer(self, timer: str, at: Nanos) -> list[AnyCommand]:
         """The pause before the next question is over."""

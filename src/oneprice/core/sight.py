@@ -1,5 +1,6 @@
 """What strategies and rules may see: one read-only view over market, accounts, groups, ledger."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
@@ -11,8 +12,7 @@ from oneprice.core.groups import Groups
 from oneprice.core.holdings import Holdings
 from oneprice.core.ledger import OPENING, Ledger
 from oneprice.core.market import Market
-from oneprice.core.strategy import Cost, Fees, Forecast, Holding, Intent
-from oneprice.kernel import Book, Sweep
+from oneprice.core.strategy import Fees, Holding, HoldingLeg, Intent, IntentLeg
 from oneprice.model.instrument import Instrument, Payoff
 from oneprice.model.settings import EngineSettings, GateSettings
 from oneprice.model.units import (
@@ -41,7 +41,7 @@ class Parts(msgspec.Struct, frozen=True):
 
 
 class Sight:
-    """View for strategies, Facts for the gate. Only the engine sets `clutch` and `stopping`."""
+    """View for strategies, Facts for the gate. Only the engine sets what has no underscore."""
 
     def __init__(self, settings: EngineSettings, parts: Parts) -> None:
         self._settings = settings
@@ -52,6 +52,13 @@ class Sight:
         self._ledger = parts.ledger
         self.clutch = ""
         self.stopping = False
+        self.deaf: dict[tuple[str, str], None] = {}  # private sockets that are down, by venue
+        # What the market answers by itself is not asked through another call.
+        market = parts.market
+        self.instruments, self.instrument = market.instruments, market.instrument
+        self.book, self.age, self.cost = market.book, market.age, market.cost
+        self.sweep, self.funding, self.rate = market.sweep, market.funding, market.rate
+        self.mark, self.index = market.mark, market.index
         self._rests: dict[tuple[str, ...], Nanos] = {}
 
     # The market --------------------------------------------------------------------------
@@ -72,43 +79,18 @@ class Sight:
     def trading(self) -> bool:
         return self._settings.trading
 
-    def instruments(self) -> Sequence[Instrument]:
-        return self._market.instruments()
-
-    def instrument(self, instrument: InstrumentId) -> Instrument | None:
-        return self._market.instrument(instrument)
-
-    def book(self, instrument: InstrumentId) -> Book | None:
-        return self._market.book(instrument)
-
-    def age(self, instrument: InstrumentId) -> Nanos | None:
-        return self._market.age(instrument)
-
-    def cost(self, instrument: InstrumentId, side: Side, lots: Lots) -> Cost | None:
-        return self._market.cost(instrument, side, lots)
-
-    def sweep(
-        self, buy: InstrumentId, sell: InstrumentId, step: Decimal, cost: Decimal
-    ) -> Sweep | None:
-        return self._market.sweep(buy, sell, step, cost)
-
-    def mark(self, instrument: InstrumentId) -> Decimal | None:
-        return self._market.mark(instrument)
-
-    def index(self, instrument: InstrumentId) -> Decimal | None:
-        return self._market.index(instrument)
-
-    def funding(self, instrument: InstrumentId) -> Forecast | None:
-        return self._market.funding(instrument)
-
-    def rate(self, asset: Asset) -> Decimal | None:
-        return self._market.rate(asset)
-
     # The account -------------------------------------------------------------------------
 
     def fees(self, instrument: InstrumentId) -> Fees | None:
         listed = self._market.instrument(instrument)
         return None if listed is None else self._accounts.fees(listed)
+
+    def is_heard(self, instrument: InstrumentId) -> bool:
+        """Whether the venue's word about our orders can reach us."""
+        if not self.deaf:
+            return True
+        venue = instrument.partition(":")[0]
+        return all(there != venue for there, _ in self.deaf)
 
     def reconciled(self, instrument: InstrumentId) -> bool:
         listed = self._market.instrument(instrument)
@@ -175,6 +157,8 @@ class Sight:
         return self._holdings.dust(base)
 
     def busy(self, strategy: str, instruments: Iterable[InstrumentId]) -> bool:
+        if not self._groups.living:
+            return False
         wanted = dict.fromkeys(instruments)
         return any(
             leg.instrument in wanted
@@ -187,19 +171,15 @@ class Sight:
         return not self._groups.works_in(instrument)
 
     def in_pair(self, strategy: str, instruments: Iterable[InstrumentId]) -> int:
+        held = self._holdings.of(strategy)
+        if not held and not self._groups.living:
+            return 0
         wanted = sorted(instruments)
-        groups = [
-            group
-            for group in self._groups.living.values()
-            if group.intent.strategy == strategy
-            and sorted(leg.instrument for leg in group.intent.legs) == wanted
-        ]
-        held = [
-            holding
-            for holding in self._holdings.of(strategy)
-            if sorted(leg.instrument for leg in holding.legs) == wanted
-        ]
-        return len(groups) + len(held)
+        legs: list[Sequence[IntentLeg | HoldingLeg]] = [holding.legs for holding in held]
+        for group in self._groups.living.values():
+            if group.intent.strategy == strategy:
+                legs.append(group.intent.legs)
+        return sum(sorted(leg.instrument for leg in there) == wanted for there in legs)
 
     def rest(self, intent: Intent) -> None:
         """Something went wrong with an intent: its pair has to wait."""
@@ -209,10 +189,12 @@ class Sight:
 
     def begun_within(self, span: Nanos) -> int:
         """Groups begun in the last `span`."""
-        since = self._market.now - span
-        return sum(1 for at in self._groups.begun if at > since)
+        begun = self._groups.begun
+        return len(begun) - bisect_right(begun, self._market.now - span)
 
     def resting(self, strategy: str, instruments: Iterable[InstrumentId]) -> bool:
+        if not self._rests:
+            return False
         return self._market.now < self._rests.get(_pair(strategy, instruments), 0)
 
     def venue_gross(self, venue: str) -> Money:
@@ -241,10 +223,7 @@ class Sight:
 
     def asset_net(self, base: Asset) -> Decimal:
         """Signed coins beyond the opening balances, spot and derivatives together."""
-        total = self._ledger.balance(OPENING, base)
-        for (_, _, asset), amount in self._ledger.wallets().items():
-            if asset == base:
-                total += amount
+        total = self._ledger.balance(OPENING, base) + self._ledger.in_wallets(base)
         for instrument, lots in self._ledger.positions().items():
             listed = self._market.instrument(instrument)
             price = self._market.price(instrument)

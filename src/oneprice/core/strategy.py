@@ -72,14 +72,16 @@ def make_card(
     asset: Asset, notional: Money, estimates: Iterable[str] = (), **lines: Money
 ) -> BreakEvenCard:
     """A card of the given lines, each rounded once to 1e-8, with the net that they add up to."""
-    rounded = {name: amount.quantize(CARD_QUANTUM) for name, amount in lines.items()}
+    net = ZERO
+    for name, amount in lines.items():
+        lines[name] = rounded = amount.quantize(CARD_QUANTUM)
+        net += rounded
     return BreakEvenCard(
         asset=asset,
         notional=notional.quantize(CARD_QUANTUM),
-        net=sum(rounded.values(), ZERO),
+        net=net,
         estimates=tuple(estimates),
-        gross=rounded.pop("gross"),
-        **rounded,
+        **lines,
     )
 
 
@@ -208,7 +210,7 @@ class View(Protocol):
         """All instruments that have a book, in the order in which they appeared."""
         ...
 
-    def instrument(self, instrument: InstrumentId) -> Instrument | None: ...
+    def instrument(self, instrument: InstrumentId, /) -> Instrument | None: ...
     def book(self, instrument: InstrumentId) -> Book | None:
         """The book, if it is proven and fresh; there is no way to read another."""
         ...
@@ -226,9 +228,9 @@ class View(Protocol):
         """
         ...
 
-    def mark(self, instrument: InstrumentId) -> Decimal | None: ...
-    def index(self, instrument: InstrumentId) -> Decimal | None: ...
-    def funding(self, instrument: InstrumentId) -> Forecast | None: ...
+    def mark(self, instrument: InstrumentId, /) -> Decimal | None: ...
+    def index(self, instrument: InstrumentId, /) -> Decimal | None: ...
+    def funding(self, instrument: InstrumentId, /) -> Forecast | None: ...
     def fees(self, instrument: InstrumentId) -> Fees | None:
         """The reported tier; where none is known the instrument cannot be traded."""
         ...

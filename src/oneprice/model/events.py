@@ -270,6 +270,7 @@ class StopRequested(Event, frozen=True, kw_only=True, tag=True):
     """A person or a limit wants no new risk; legs in flight are finished or unwound."""
 
     reason: str
+    failed: bool = False  # something of ours broke: the clutch opens with the reason
 
 
 AnyEvent = (

@@ -101,7 +101,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         """Value in quote of a size at a price; for inverse contracts the price does not matter."""
         if self.payoff is Payoff.INVERSE:
             return self.lot * lots * self.contract_value
-        return self.tick * ticks * self.lot * lots * self.contract_value
+        return self.tick * self.lot * self.contract_value * (ticks * lots)
 
     def base_size(self, ticks: int, lots: int) -> Decimal:
         """Exposure in coins of base; for inverse and quanto contracts it depends on the price."""

@@ -36,7 +36,7 @@ class OrderSettings(msgspec.Struct, frozen=True, kw_only=True):
     ask_after_ms: int = 250  # first repeat of a question, milliseconds; doubles each time
     ask_after_ms_max: int = 5_000  # longest pause between questions, milliseconds
     missing_answers_min: int = 3  # "no such order" answers before it counts as never placed
-    missing_ms_min: int = 2_000  # from the first such answer to the last, milliseconds
+    missing_ms_min: int = 3_000  # from the first such answer to the last, milliseconds
     done_kept: int = 5_000  # ended orders remembered for late messages, count
     fills_kept: int = 200_000  # fill ids remembered per venue, count
 

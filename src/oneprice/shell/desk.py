@@ -5,9 +5,9 @@ is applied. A replay feeds the same inputs to a fresh desk and must get the same
 desk reads no clock, opens no socket and awaits nothing; the gateway and the runtime do.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import IntEnum
-from typing import Protocol
+from typing import Protocol, get_args
 
 import msgspec
 
@@ -56,17 +56,23 @@ class Dialect(msgspec.Struct):
 
 
 class Turn(msgspec.Struct):
-    """What one turn decided, and what must leave because of it."""
+    """What one turn decided; `Desk.requests` says what must leave because of it."""
 
     at: Nanos
     commands: list[AnyCommand]
     decisions: list[Decision]
-    requests: list[tuple[str, Request]]  # (venue, request)
-    timers: list[SetTimer | ClearTimer]
+    faults: list[Exception] = msgspec.field(default_factory=list)  # commands nobody could say
 
 
 Inlet = Callable[[bytes, Nanos], None]
 
+# What the gateways must see: the life of books, and everything about an order.
+_NEWS: frozenset[type] = frozenset(
+    kind
+    for kind in get_args(AnyEvent)
+    if kind in (FeedLost, BookReady) or "order_id" in kind.__struct_fields__
+)
+REJECTED_KEPT = 200  # different reasons counted one by one
 _ENCODER = msgspec.json.Encoder()
 _ANSWERS = msgspec.json.Decoder(Answer)
 _EVENTS: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
@@ -163,7 +169,29 @@ class Desk:
         if not commands and not decisions:
             return None
         self._commands = []
-        return self._encode(commands, decisions, at)
+        return Turn(at=at, commands=commands, decisions=decisions)
+
+    def requests(self, turn: Turn) -> Iterator[tuple[str, Request]]:
+        """What must leave because of a turn, by venue; to be asked once and to the end.
+
+        Each command is said when the one before has left: the first leg does not wait for the
+        words of the second.
+        """
+        for command in turn.commands:
+            if isinstance(command, (SetTimer, ClearTimer)):
+                continue
+            venue = (
+                command.venue
+                if isinstance(command, QueryAccount)
+                else command.instrument.partition(":")[0]
+            )
+            try:
+                requests = _trade_of(self._dialects[venue]).encode(command, turn.at)
+            except Exception as error:  # the other legs and the timers must not suffer for it
+                turn.faults.append(error)
+                continue
+            for request in requests:
+                yield venue, request
 
     # Inside ------------------------------------------------------------------------------
 
@@ -173,31 +201,21 @@ class Desk:
                 self.news.append((venue, output))
                 continue
             if isinstance(output, FrameRejected):
-                key = f"{output.venue}/{output.socket}: {output.reason}"
-                self.rejected[key] = self.rejected.get(key, 0) + 1
+                self._count_rejected(f"{output.venue}/{output.socket}: {output.reason}")
             if output.at < self.engine.now:
                 # A dialect that waited for a second answer may tell of the first one's time.
                 output = msgspec.structs.replace(output, at=self.engine.now)  # noqa: PLW2901
-            self._commands += self.engine.handle(output)
-            if isinstance(output, FeedLost | BookReady) or hasattr(output, "order_id"):
+            commands = self.engine.handle(output)
+            if commands:
+                self._commands += commands
+            if type(output) in _NEWS:
                 self.news.append((venue, output))
 
-    def _encode(
-        self, commands: list[AnyCommand], decisions: list[Decision], at: Nanos
-    ) -> Turn:
-        turn = Turn(at=at, commands=commands, decisions=decisions, requests=[], timers=[])
-        for command in commands:
-            if isinstance(command, SetTimer | ClearTimer):
-                turn.timers.append(command)
-                continue
-            venue = (
-                command.venue
-                if isinstance(command, QueryAccount)
-                else command.instrument.partition(":")[0]
-            )
-            trade = _trade_of(self._dialects[venue])
-            turn.requests += [(venue, request) for request in trade.encode(command, at)]
-        return turn
+    def _count_rejected(self, key: str) -> None:
+        # A reason may quote the venue: the words of a stranger must not fill the memory.
+        if key not in self.rejected and len(self.rejected) >= REJECTED_KEPT:
+            key = "others"
+        self.rejected[key] = self.rejected.get(key, 0) + 1
 
     def _record(self, kind: InputKind, source: str, at: Nanos, payload: object) -> None:
         if self._recorder is not None:
@@ -224,7 +242,10 @@ class Desk:
             case InputKind.BEGIN:
                 self.begin(_MARKETS.decode(payload), at)
             case InputKind.TURN:
-                return self.turn(at)
+                turn = self.turn(at)
+                for _ in self.requests(turn) if turn is not None else ():
+                    pass  # nothing leaves, but the dialects remember what they said
+                return turn
         return None
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import stamina
@@ -31,7 +32,7 @@ ACK_TIMEOUT_S = 5.0
 ORDER_TIMEOUT_NS = 2 * SECOND  # an order unanswered for so long is UNKNOWN
 STREAM_SILENCE_NS = 15 * SECOND
 WATCH_EVERY_S = 0.25
-CLOCK_EVERY_S = 60.0
+CLOCK_EVERY_S = 20.0  # a venue's clock that was set costs its refusals for so long
 CLOCK_SAMPLES = 3
 RESYNC_FIRST_S = 0.05
 RESYNC_MAX_S = 5.0
@@ -124,12 +125,15 @@ class Gateway:
             elif self._dialect.trade is not None:
                 self._add_line(spec, [])
         for line in self.lines:
-            line.connection.start()
-        self._tasks.append(asyncio.create_task(self._watch()))
-        self._tasks.append(asyncio.create_task(self._keep_clock()))
+            self._runtime.watch(line.connection.start())
+        self._spawn(self._watch(), "watch")
+        self._spawn(self._keep_clock(), "clock")
         if self._dialect.trade is not None:
             for every_ms, request in self._dialect.trade.keep_alive():
-                self._tasks.append(asyncio.create_task(self._repeat(every_ms, request)))
+                self._spawn(self._repeat(every_ms, request), request.tag)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        self._tasks.append(self._runtime.spawn(work, f"{self.name} {what}"))
 
     async def close(self) -> None:
         self._closing = True
@@ -168,7 +172,10 @@ class Gateway:
         poke = self._runtime.poke
 
         def take(payload: bytes, heard: int) -> None:
-            inlet(payload, heard)  # type: ignore[arg-type]
+            try:
+                inlet(payload, heard)  # type: ignore[arg-type]
+            except Exception as error:
+                self._runtime.fail(f"frame of {self.name}/{spec.name}", error)
             poke(heard)
 
         connection = Connection(
@@ -268,10 +275,12 @@ class Gateway:
 
     def _start_resync(self, instrument: InstrumentId, *, first: bool) -> None:
         running = self._resyncing.get(instrument)
-        if self._closing or (running is not None and not running.done()):
+        if self._closing or instrument not in self._ready_books:
             return
-        task = asyncio.create_task(self._resync(instrument, first=first))
-        self._resyncing[instrument] = task
+        if running is not None and not running.done():
+            return
+        work = self._resync(instrument, first=first)
+        self._resyncing[instrument] = self._runtime.spawn(work, f"resync {instrument}")
 
     async def _resync(self, instrument: InstrumentId, *, first: bool) -> None:
         """Until the book is known: a snapshot within the budget, or a fresh subscription."""
@@ -336,6 +345,8 @@ class Gateway:
     # Requests ------------------------------------------------------------------------------
 
     def _way_is_open(self, request: Request) -> bool:
+        if self._runtime.sealed:
+            return False
         return not request.socket or self._ready_line(request.socket) is not None
 
     def _ready_line(self, socket: str) -> Line | None:
@@ -349,12 +360,13 @@ class Gateway:
             request = self._dialect.trade.sign(request, self._clock.venue_ms(self.name))
         if not request.socket:
             number = str(next(self._numbers))
-            self._calls[number] = asyncio.create_task(self._call(request, number))
+            work = self._call(request, number)
+            self._calls[number] = self._runtime.spawn(work, f"answer to {request.tag}")
             return
         line = self._ready_line(request.socket)
         if line is None or not line.connection.send(request.body):
             self._never_sent(request, "venue_busy")
-        elif request.tag.startswith("place:"):
+        elif request.places:
             deadline = self._clock.now() + ORDER_TIMEOUT_NS
             self._pending[request.order_id] = (deadline, request.socket)
 
@@ -381,7 +393,7 @@ class Gateway:
         if self._closing:
             return
         log.warning("not sent", venue=self.name, request=request.tag, reason=reason)
-        if request.tag.startswith("place:"):
+        if request.places:
             at = self._clock.now()
             self._desk.event(
                 OrderRefused(at=at, order_id=request.order_id, reason=reason, text="never sent")
@@ -408,7 +420,9 @@ class Gateway:
         if isinstance(output, Ack):
             self._acknowledged(output)
         elif isinstance(output, BookReady):
-            self._ready_books[output.instrument].set()
+            ready = self._ready_books.get(output.instrument)
+            if ready is not None:
+                ready.set()
         elif isinstance(output, FeedLost):
             if output.reason != "disconnected":
                 log.warning(

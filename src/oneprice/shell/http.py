@@ -46,7 +46,7 @@ class Http:
                 )
         except TimeoutError:
             return self._nothing(request, "timeout")
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, OSError) as error:
             return self._nothing(request, type(error).__name__)
 
     @staticmethod

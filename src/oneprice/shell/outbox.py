@@ -53,7 +53,14 @@ class Outbox:
         self._wake: asyncio.TimerHandle | None = None
 
     def put(self, request: Request) -> None:
-        """Send now if nothing more urgent waits and the allowance is there; else queue."""
+        """Send now if nothing more urgent waits and the allowance is there; else queue.
+
+        A request about an order that still waits here takes that order back instead: to cancel
+        it, or to be told that the venue does not know it and then to send it, would be a trade
+        that nobody wants any more.
+        """
+        if self._line and request.order_id and self._take_back(request):
+            return
         now = self._clock.now()
         if not self._line and self._wait(request, now) == 0:
             self._go(request, now)
@@ -64,6 +71,14 @@ class Outbox:
         self._number += 1
         bisect.insort(self._line, Waiting(request.priority, self._number, now, request))
         self._pump()
+
+    def _take_back(self, request: Request) -> bool:
+        for waiting in self._line:
+            if waiting.request.order_id == request.order_id and waiting.request.places:
+                self._line.remove(waiting)
+                self._give_up(waiting.request, "venue_busy")
+                return True
+        return False
 
     def close(self) -> None:
         if self._wake is not None:

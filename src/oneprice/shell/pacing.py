@@ -75,13 +75,15 @@ class Pacer:
 
     def wait_ns(self, cost: Cost, priority: Priority, now: int) -> int:
         """0 when a request may leave now, else how long until it is worth asking again."""
-        wait = self._banned_until.get("", 0) - now
+        wait = 0
+        if self._banned_until:
+            for name in ("", *(name for name, _ in cost)):
+                wait = max(wait, self._banned_until.get(name, 0) - now)
         for name, amount in cost:
-            wait = max(wait, self._banned_until.get(name, 0) - now)
             bucket = self._buckets.get(name)
             if bucket is not None:
                 wait = max(wait, bucket.wait_ns(amount, SHARE[priority], now))
-        return max(0, wait)
+        return wait
 
     def spend(self, cost: Cost, now: int) -> None:
         for name, amount in cost:

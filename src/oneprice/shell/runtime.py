@@ -2,17 +2,24 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from traceback import format_exception
+from typing import Any, Protocol
 
-from oneprice.model.commands import SetTimer
+import structlog
+
+from oneprice.model.commands import ClearTimer, SetTimer
 from oneprice.model.events import StopRequested, TimerFired
-from oneprice.model.units import SECOND, Nanos
+from oneprice.model.units import MICRO, SECOND, Nanos
 from oneprice.shell.clock import Clock
 from oneprice.shell.desk import Desk, Turn
 from oneprice.venues.contract import Request
 
+log = structlog.get_logger("runtime")
+
 LATENCIES_KEPT = 100_000
+REHEARSE_NS = 500 * MICRO  # caches are still warm after that; a look takes a tenth of it
+FAILURES_SHOWN = 20  # with their tracebacks; what breaks in every frame must not fill a disk
 
 
 class DecisionLog(Protocol):
@@ -25,13 +32,22 @@ Dispatch = Callable[[str, Request], None]
 
 
 class Runtime:
-    """Owns the order of things: inputs first, then one turn, then the journal, then the wire."""
+    """Owns the order of things: inputs first, then one turn, then the journal, then the wire.
+
+    Nothing that breaks is passed over: `failure` names what broke first, the engine opens its
+    clutch and stops, `on_failure` is called. Legs in flight are still finished; but once the
+    journal has refused a turn the runtime is `sealed`, and nothing more is sent.
+    """
 
     def __init__(self, desk: Desk, clock: Clock, log: DecisionLog, *, busy_poll: bool) -> None:
         self.desk = desk
         self.clock = clock
         self.dispatch: Dispatch = _nowhere
         self.on_news: Callable[[], None] = _nothing
+        self.on_failure: Callable[[], None] = _nothing
+        self.failure = ""
+        self.failures = 0
+        self.sealed = False
         self.turns = 0
         self.latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
         self._log = log
@@ -39,13 +55,22 @@ class Runtime:
         self._timers: dict[str, tuple[Nanos, asyncio.TimerHandle]] = {}
         self._heard = 0  # when the first input of the coming turn was heard; 0: none waits
         self._stopped = False
+        self._rehearsal_due = 0
         if busy_poll:
             self._loop.call_soon(self._spin)
 
     def _spin(self) -> None:
         # A loop that never sleeps saves the wake-up from epoll, for the price of a core.
-        if not self._stopped:
-            self._loop.call_soon(self._spin)
+        if self._stopped:
+            return
+        self._loop.call_soon(self._spin)
+        now = self.clock.now()
+        if now >= self._rehearsal_due:
+            self._rehearsal_due = now + REHEARSE_NS
+            try:
+                self.desk.engine.rehearsal.step()
+            except Exception as error:
+                self.fail("rehearsal", error)
 
     def poke(self, heard: int) -> None:
         """An input was applied: end the turn once everything readable has been applied too."""
@@ -56,25 +81,83 @@ class Runtime:
     def end_turn(self) -> None:
         heard, self._heard = self._heard, 0
         self.turns += 1
-        if self.desk.news:
-            self.on_news()
-        turn = self.desk.turn(self.clock.now())
+        try:
+            if self.desk.news:
+                self.on_news()
+            turn = None if self.sealed else self.desk.turn(self.clock.now())
+        except Exception as error:
+            self.fail("turn", error)
+            return
         if turn is None:
             return
-        self._log.append(turn)
-        for venue, request in turn.requests:
-            self.dispatch(venue, request)
-        if turn.requests and heard:
-            self.latencies_ns.append(self.clock.now() - heard)
-        for timer in turn.timers:
-            self._drop_timer(timer.timer)
-            if isinstance(timer, SetTimer):
-                self._set_timer(timer.timer, timer.due)
+        try:
+            self._log.append(turn)
+        except Exception as error:
+            self.sealed = True
+            self.fail("journal", error)
+            return
+        self._send(turn, heard)
+        for command in turn.commands:
+            if isinstance(command, (SetTimer, ClearTimer)):
+                self._drop_timer(command.timer)
+                if isinstance(command, SetTimer):
+                    self._set_timer(command.timer, command.due)
+        for fault in turn.faults:
+            self.fail("command", fault)
 
-    def stop_requested(self, reason: str) -> None:
+    def _send(self, turn: Turn, heard: int) -> None:
+        left = False
+        for venue, request in self.desk.requests(turn):
+            left = True
+            try:
+                self.dispatch(venue, request)
+            except Exception as error:
+                self.fail(f"request {request.tag}", error)
+        if left and heard:
+            self.latencies_ns.append(self.clock.now() - heard)
+
+    def stop_requested(self, reason: str, *, failed: bool = False) -> None:
         at = self.clock.now()
-        self.desk.event(StopRequested(at=at, reason=reason))
+        self.desk.event(StopRequested(at=at, reason=reason, failed=failed))
         self.poke(at)
+
+    # What must not happen ------------------------------------------------------------------
+
+    def fail(self, where: str, error: BaseException) -> None:
+        """Something broke that is not weather: say so, open the clutch, stop."""
+        self.failures += 1
+        if self.failures <= FAILURES_SHOWN:
+            # Formatted here: a renderer of its own taste may show locals, and so secrets.
+            log.error("broken", where=where, exception="".join(format_exception(error)))
+        if self.failure:
+            return
+        self.failure = f"{where}: {type(error).__name__}: {error}"[:500]
+        self.on_failure()
+        try:
+            self.stop_requested(self.failure, failed=True)
+        except Exception as another:
+            self.fail("stop", another)
+
+    def spawn(self, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
+        """A task whose end by an exception is a failure of the run."""
+        return self.watch(self._loop.create_task(work, name=what))
+
+    def watch(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
+        task.add_done_callback(self._task_ended)
+        return task
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.fail(task.get_name(), error)
+
+    def unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """For the loop: a callback that nobody else guards. Weather on a socket is no failure."""
+        error = context.get("exception")
+        if error is None or isinstance(error, OSError):
+            loop.default_exception_handler(context)
+        else:
+            self.fail(str(context.get("message", "callback"))[:200], error)
 
     def close(self) -> None:
         self._stopped = True
@@ -91,7 +174,10 @@ class Runtime:
         if at < due:  # the loop's clock and ours differ by a little: never before its patience
             self._set_timer(name, due)
             return
-        self.desk.event(TimerFired(at=at, timer=name))
+        try:
+            self.desk.event(TimerFired(at=at, timer=name))
+        except Exception as error:
+            self.fail(f"timer {name}", error)
         self.poke(at)
 
     def _drop_timer(self, name: str) -> None:

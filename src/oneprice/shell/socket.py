@@ -15,6 +15,7 @@ BACKOFF_FIRST_S = 0.02
 BACKOFF_MAX_S = 30.0
 STABLE_NS = 5 * SECOND  # a connection that lived so long starts the back-off anew
 FRAME_BYTES_MAX = 16 * 1024 * 1024
+_TEXT, _BINARY = picows.WSMsgType.TEXT, picows.WSMsgType.BINARY
 
 
 class _Listener(picows.WSListener):
@@ -30,19 +31,19 @@ class _Listener(picows.WSListener):
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type
         owner = self._owner
-        owner.heard = owner.clock.now()
-        if kind in (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY):
+        heard = owner.heard = owner.clock.now()
+        if kind is _TEXT or kind is _BINARY:
             if frame.fin:
-                owner.on_frame(frame.get_payload_as_bytes(), owner.heard)
+                owner.on_frame(frame.get_payload_as_bytes(), heard)
             else:
                 self._parts = [frame.get_payload_as_bytes()]
-        elif kind == picows.WSMsgType.CONTINUATION:
+        elif kind is picows.WSMsgType.CONTINUATION:
             self._parts.append(frame.get_payload_as_bytes())
             if frame.fin:
                 whole = b"".join(self._parts)
                 self._parts = []
-                owner.on_frame(whole, owner.heard)
-        elif kind == picows.WSMsgType.CLOSE:
+                owner.on_frame(whole, heard)
+        elif kind is picows.WSMsgType.CLOSE:
             owner.close_reason = f"closed by the venue ({frame.get_close_code()})"
             transport.send_close(frame.get_close_code())
             transport.disconnect()
@@ -77,13 +78,16 @@ class Connection:
         self._on_close = on_close
         self._attempts: deque[int] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._defect: Exception | None = None
 
     @property
     def up(self) -> bool:
         return self.transport is not None
 
-    def start(self) -> None:
+    def start(self) -> asyncio.Task[None]:
+        """The task that keeps it connected; it ends by `stop`, or by a defect, which it raises."""
         self._task = asyncio.create_task(self._live(), name=f"socket {self.spec.name}")
+        return self._task
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -95,7 +99,7 @@ class Connection:
         """False when the socket is down: nothing was sent."""
         if self.transport is None:
             return False
-        self.transport.send(picows.WSMsgType.TEXT, payload)
+        self.transport.send(_TEXT, payload)
         return True
 
     def cut(self, reason: str) -> None:
@@ -113,6 +117,8 @@ class Connection:
             if self.clock.now() - opened > STABLE_NS:
                 failures = 0
             self._on_close(self, reason)
+            if self._defect is not None:
+                raise self._defect
             # Full jitter keeps many clients of one venue from coming back in step.
             ceiling = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**failures)
             await asyncio.sleep(ceiling * random.uniform(0.5, 1.0))
@@ -149,6 +155,9 @@ class Connection:
         except (TimeoutError, ConnectionError) as error:
             self.close_reason = f"opening failed: {error}"
             transport.disconnect()
+        except Exception as error:
+            self._defect = error
+            transport.disconnect()
 
     async def _heartbeat(self, transport: picows.WSTransport) -> None:
         ping = self.spec.ping
@@ -164,7 +173,7 @@ class Connection:
             if now >= due:
                 due = now + ping.every_ms * MILLI
                 if ping.payload:
-                    transport.send(picows.WSMsgType.TEXT, ping.payload)
+                    transport.send(_TEXT, ping.payload)
                 else:
                     transport.send_ping()
 

@@ -21,6 +21,8 @@ from oneprice.model.units import (
     Side,
 )
 
+_NEARLY_ALL = Decimal("0.99")
+
 
 class PairSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every strategy of two legs can be told. Money is in the quote of the pair."""
@@ -39,6 +41,25 @@ class PairSettings(msgspec.Struct, frozen=True, kw_only=True):
     stop_bps: Decimal = Decimal("50")  # adverse move of the spread that ends a holding, bps
     exit_slack_bps: Decimal = Decimal("1")  # limits of a converged exit beyond the book, bps
     stop_slack_bps: Decimal = Decimal("20")  # limits of an adverse or timed exit, bps
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose look it is, which way round, and all that stays the same from look to look."""
+
+    strategy: str
+    name: str
+    settings: PairSettings
+    buy: Instrument
+    sell: Instrument
+    closes: bool  # the trade has to be undone later
+    step: Decimal  # coins
+    steps_min: int  # by the smallest orders in lots
+    notional_min: Money  # of the stricter venue
+    coins_max: Decimal | None  # by the largest orders
+    buy_value: Decimal  # quote per tick and lot
+    sell_value: Decimal
+    haircut: Decimal  # fraction
+    margin: Decimal  # haircut and least net, fraction
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -67,8 +88,29 @@ def same_thing(first: Instrument, second: Instrument) -> bool:
     )
 
 
-def pair_name(buy: Instrument, sell: Instrument) -> str:
-    return f"{buy.base} buy {buy.id} sell {sell.id}"
+def make_pair(
+    strategy: str, settings: PairSettings, buy: Instrument, sell: Instrument
+) -> Pair:
+    """Buy the one, sell the other; both must be the same thing."""
+    step = common_step(buy, sell)
+    largest = [it.base_per_lot() * it.lots_max for it in (buy, sell) if it.lots_max]
+    haircut = settings.haircut_bps * BPS
+    return Pair(
+        strategy=strategy,
+        name=f"{buy.base} buy {buy.id} sell {sell.id}",
+        settings=settings,
+        buy=buy,
+        sell=sell,
+        closes=must_close(buy, sell),
+        step=step,
+        steps_min=_steps_by_lots(step, (buy, sell)),
+        notional_min=max(buy.notional_min, sell.notional_min),
+        coins_max=min(largest) if largest else None,
+        buy_value=buy.tick * buy.lot * buy.contract_value,
+        sell_value=sell.tick * sell.lot * sell.contract_value,
+        haircut=haircut,
+        margin=haircut + settings.net_bps_min * BPS,
+    )
 
 
 def must_close(*instruments: Instrument) -> bool:
@@ -84,28 +126,28 @@ def common_step(first: Instrument, second: Instrument) -> Decimal:
     return Decimal(a * b // gcd(a, b)).scaleb(-exponent)
 
 
-def least_steps(step: Decimal, price: Decimal, instruments: Iterable[Instrument]) -> int:
-    """The fewest steps that every venue takes as one order; `price` in quote per coin."""
+def least_steps(pair: Pair, price: Decimal) -> int:
+    """The fewest steps that both venues take as one order; `price` in quote per coin."""
+    return max(pair.steps_min, _ceil_div(pair.notional_min, pair.step * price))
+
+
+def _steps_by_lots(step: Decimal, instruments: Iterable[Instrument]) -> int:
     most = 1
     for it in instruments:
         lots = ROUNDED.divide(step, it.base_per_lot())
-        by_lots = _ceil_div(Decimal(it.lots_min), lots)
-        by_notional = _ceil_div(it.notional_min, step * price)
-        most = max(most, by_lots, by_notional)
+        most = max(most, _ceil_div(Decimal(it.lots_min), lots))
     return most
 
 
-def most_coins(
-    view: View, settings: PairSettings, buy: Instrument, sell: Instrument, price: Decimal
-) -> Decimal:
+def most_coins(view: View, pair: Pair, price: Decimal) -> Decimal:
     """Coins that the settings, the venues' largest orders and the balances allow.
 
     Selling a coin we are not known to have is not possible: 0.
     """
-    coins = ROUNDED.divide(settings.notional_max, price)
-    for it in (buy, sell):
-        if it.lots_max:
-            coins = min(coins, it.base_per_lot() * it.lots_max)
+    buy, sell = pair.buy, pair.sell
+    coins = ROUNDED.divide(pair.settings.notional_max, price)
+    if pair.coins_max is not None:
+        coins = min(coins, pair.coins_max)
     if not sell.is_derivative:
         free = view.available(sell.id, sell.base)
         coins = min(coins, free * sell.multiplier if free is not None else ZERO)
@@ -113,7 +155,7 @@ def most_coins(
         money = view.available(buy.id, buy.quote)
         if money is not None:
             # One percent is left for the fee and for limits beyond the touch.
-            coins = min(coins, ROUNDED.divide(money, price) * Decimal("0.99"))
+            coins = min(coins, ROUNDED.divide(money * _NEARLY_ALL, price))
     return max(coins, ZERO)
 
 
@@ -125,7 +167,8 @@ def plan(
     `buy_fee` is the fraction of a spot buy that the venue keeps in the coin (0 where it takes
     money); `dust` are coins left over from before, which a spot leg may use up.
     """
-    dust = max(min(dust, coins / 4), -coins / 4)
+    if dust:
+        dust = max(min(dust, coins / 4), -coins / 4)
     bought, sold = coins, coins
     if not buy.is_derivative:
         bought = ROUNDED.divide(coins - dust, 1 - buy_fee)
@@ -156,23 +199,24 @@ def funding_fraction(view: View, it: Instrument, side: Side, hold_ms: int) -> De
     forecast = view.funding(it.id)
     if not it.is_derivative or forecast is None:
         return ZERO
-    return -int(side) * forecast.rate * settlements(forecast, view.now, hold_ms)
+    due = settlements(forecast, view.now, hold_ms)
+    return -int(side) * forecast.rate * due if due else ZERO
 
 
-def needed_edge(view: View, settings: PairSettings, buy: Instrument, sell: Instrument) -> Decimal:
-    """The edge at the touch, a fraction, that pays for everything but depth and spreads.
+def expected_funding(view: View, pair: Pair) -> Decimal:
+    """Of both legs over the hold, a fraction of notional; above zero is received."""
+    if not pair.closes:
+        return ZERO
+    hold_ms = pair.settings.hold_ms
+    return funding_fraction(view, pair.buy, Side.BUY, hold_ms) + funding_fraction(
+        view, pair.sell, Side.SELL, hold_ms
+    )
 
-    Raises LookupError where a fee tier is not known.
-    """
-    buy_fees, sell_fees = view.fees(buy.id), view.fees(sell.id)
-    if buy_fees is None or sell_fees is None:
-        raise LookupError(f"no fee tier of {buy.id} or {sell.id}")
-    times = 2 if must_close(buy, sell) else 1
-    costs = (buy_fees.taker + sell_fees.taker) * times + settings.haircut_bps * BPS
-    if must_close(buy, sell):
-        costs -= funding_fraction(view, buy, Side.BUY, settings.hold_ms)
-        costs -= funding_fraction(view, sell, Side.SELL, settings.hold_ms)
-    return costs + settings.net_bps_min * BPS
+
+def needed_edge(pair: Pair, buy_fees: Fees, sell_fees: Fees, funding: Decimal) -> Decimal:
+    """The edge at the touch, a fraction, that pays for everything but depth and spreads."""
+    fees = buy_fees.taker + sell_fees.taker
+    return (fees * 2 if pair.closes else fees) + pair.margin - funding
 
 
 def floor_steps(coins: Decimal, step: Decimal) -> int:

@@ -130,7 +130,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     signed: bool = False  # needs Trade.sign before it leaves
     cost: tuple[tuple[str, int], ...] = ()  # (bucket, amount)
     priority: Priority = Priority.DATA
-    order_id: str = ""  # set where the request carries one order: unsure outcomes concern it
+    order_id: str = ""  # set where the request concerns one order: unsure outcomes concern it
+
+    @property
+    def places(self) -> bool:
+        """Whether it brings a new order into the world."""
+        return self.tag.startswith("place:")
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -79,15 +79,14 @@ def rate_ack(reply: Reply, at: Nanos) -> list[Ack]:
     if reply.status not in (418, 429) and reply.code not in (-1003, -1015):
         return []
     product = "spot" if reply.market == "spot" else "futures"
+    buckets = [BUCKETS.get((product, reply.code), f"{product}_weight")]
+    if buckets[0] == "futures_weight":
+        # Orders weigh nothing there, and are refused for it all the same.
+        buckets.append("futures_orders_10s")
+    until = _until_ms(reply, at)
     return [
-        Ack(
-            socket="",
-            kind="rate",
-            ok=False,
-            text=reply.text,
-            until_ms=_until_ms(reply, at),
-            bucket=BUCKETS.get((product, reply.code), f"{product}_weight"),
-        )
+        Ack(socket="", kind="rate", ok=False, text=reply.text, until_ms=until, bucket=bucket)
+        for bucket in buckets
     ]
 
 

@@ -137,6 +137,7 @@ class Inquiries:
             msgspec.structs.replace(
                 get(path, params, f"{kind}:{self._count}:{what}:{subject}", bucket, priority),
                 signed=True,
+                order_id=subject if kind == "query" else "",
             )
             for what, (path, params, bucket) in plan.items()
         ]

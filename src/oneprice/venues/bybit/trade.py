@@ -4,6 +4,7 @@ Source: Bybit v5 docs, "Place Order", "WebSocket Trade Guidelines", "Private Str
 of 0 means "taken for processing"; only the private stream or a query says what became of it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -70,6 +71,11 @@ _VERBS: Mapping[str, str] = {"create": "place", "amend": "amend", "cancel": "can
 _STAMP = b'"X-BAPI-TIMESTAMP":"0"'
 _RESTARTING = 10019
 _ID_CHARS_MAX = 36
+_LINK_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{_ID_CHARS_MAX}}}")
+_BUCKETS: Mapping[tuple[str, str], str] = {
+    (what, market): f"{what}:{pace_of(market)}" for what in _PATHS for market in SPEC.markets
+}
+_ENCODER = msgspec.json.Encoder()
 _ASKED_MAX = 4096  # answers that never came must not fill the memory
 
 
@@ -109,6 +115,11 @@ class BybitTrade:
         self._inquiries = Inquiries(listed)
         self._asked: dict[str, _Asked] = {}
         self._count = 0
+        window = str(self._settings.order_window_ms)
+        # The stamp is put in when the order leaves.
+        header = {"X-BAPI-TIMESTAMP": "0", "X-BAPI-RECV-WINDOW": window}
+        self._header = _ENCODER.encode(header)
+        self._forms: dict[InstrumentId, str] = {}
 
     # Out --------------------------------------------------------------------------------
 
@@ -152,16 +163,18 @@ class BybitTrade:
         match command:
             case PlaceOrder():
                 item = self._item(command.instrument)
-                return (self._send("create", item, self._placed(command, item), command, at),)
+                return (self._send("create", item, self._placing(command, item), command, at),)
             case AmendOrder():
                 item = self._item(command.instrument)
-                change = {
+                change = _named(item, command.order_id) | {
                     "qty": item.size_text(command.lots),
                     "price": item.price_text(command.ticks),
                 }
-                return (self._send("amend", item, change, command, at),)
+                return (self._send("amend", item, _ENCODER.encode(change), command, at),)
             case CancelOrder():
-                return (self._send("cancel", self._item(command.instrument), {}, command, at),)
+                item = self._item(command.instrument)
+                named = _ENCODER.encode(_named(item, command.order_id))
+                return (self._send("cancel", item, named, command, at),)
             case CancelAll():
                 return (self._cancel_all(command),)
             case QueryOrder():
@@ -177,71 +190,75 @@ class BybitTrade:
         self._inquiries.touch(instrument)
         return item
 
-    def _placed(self, command: PlaceOrder, item: Instrument) -> dict[str, object]:
-        order: dict[str, object] = {
-            "side": "Buy" if command.side is Side.BUY else "Sell",
-            "orderType": "Limit",
-            "qty": item.size_text(command.lots),
-            "price": item.price_text(command.ticks),
-            "timeInForce": _TIME_IN_FORCE[command.time_in_force],
-            "smpType": self._settings.self_match,
-        }
+    def _placing(self, command: PlaceOrder, item: Instrument) -> bytes:
+        """The arguments of a new order; what never changes of them is kept as text."""
+        form = self._forms.get(item.id)
+        if form is None:
+            fixed: dict[str, object] = {
+                "category": item.market,
+                "symbol": item.symbol,
+                "orderType": "Limit",
+                "smpType": self._settings.self_match,
+            }
+            if item.is_derivative:
+                fixed["positionIdx"] = 0
+            form = self._forms[item.id] = _ENCODER.encode(fixed)[:-1].decode()
+        side = "Buy" if command.side is Side.BUY else "Sell"
+        lasting = _TIME_IN_FORCE[command.time_in_force]
+        reduce = ""
         if item.is_derivative:
-            order |= {"positionIdx": 0, "reduceOnly": command.reduce_only}
-        return order
+            reduce = ',"reduceOnly":true' if command.reduce_only else ',"reduceOnly":false'
+        # Numbers, words of ours and an id that was checked: nothing here needs escaping.
+        return (
+            f'{form},"side":"{side}","qty":"{item.size_text(command.lots)}",'
+            f'"price":"{item.price_text(command.ticks)}","timeInForce":"{lasting}"{reduce},'
+            f'"orderLinkId":"{_checked(command.order_id)}"}}'
+        ).encode()
 
     def _send(
         self,
         what: str,
         item: Instrument,
-        fields: Mapping[str, object],
+        args: bytes,
         command: PlaceOrder | AmendOrder | CancelOrder,
         at: Nanos,
     ) -> Request:
         order_id = command.order_id
-        if not 0 < len(order_id) <= _ID_CHARS_MAX or not _is_link_id(order_id):
-            raise ValueError(
-                f"order id: expected 1 to {_ID_CHARS_MAX} of A-Z a-z 0-9 _ -, found {order_id!r}"
-            )
-        args: dict[str, object] = {"category": item.market, "symbol": item.symbol, **fields}
-        args["orderLinkId"] = order_id
-        verb, bucket = _VERBS[what], f"{what}:{pace_of(item.market)}"
+        verb, bucket = _VERBS[what], _BUCKETS[what, item.market]
+        tag = f"{verb}:{order_id}"
+        by_rest = self._settings.order_entry == "rest"
+        self._count += 1
+        # The docs never say when an id is free again: the moment makes it new after a restart.
+        request_id = tag if by_rest else f"{at:x}-{self._count:x}"
+        self._asked[request_id] = _Asked(verb, order_id, bucket)
+        if len(self._asked) > _ASKED_MAX:
+            del self._asked[next(iter(self._asked))]
         request = Request(
-            tag=f"{verb}:{order_id}",
+            tag=tag,
+            socket="" if by_rest else "trade",
+            body=args
+            if by_rest
+            else b'{"reqId":"%b","header":%b,"op":"order.%b","args":[%b]}'
+            % (request_id.encode(), self._header, what.encode(), args),
             signed=True,
             cost=((bucket, 1),),
             priority=command.priority,
             order_id=order_id,
         )
-        by_rest = self._settings.order_entry == "rest"
-        self._count += 1
-        # The docs never say when an id is free again: the moment makes it new after a restart.
-        request_id = request.tag if by_rest else f"{at:x}-{self._count:x}"
-        self._asked[request_id] = _Asked(verb, order_id, bucket)
-        if len(self._asked) > _ASKED_MAX:
-            del self._asked[next(iter(self._asked))]
-        if by_rest:
-            return _posted(request, what, args)
-        window = str(self._settings.order_window_ms)
-        frame = {
-            "reqId": request_id,
-            "header": {"X-BAPI-TIMESTAMP": "0", "X-BAPI-RECV-WINDOW": window},
-            "op": f"order.{what}",
-            "args": [args],
-        }
-        return msgspec.structs.replace(request, socket="trade", body=msgspec.json.encode(frame))
+        return _posted(request, what) if by_rest else request
 
     def _cancel_all(self, command: CancelAll) -> Request:
         item = self._item(command.instrument)
-        tag, bucket = f"cancel_all:{item.id}", f"cancel_all:{pace_of(item.market)}"
+        tag, bucket = f"cancel_all:{item.id}", _BUCKETS["cancel_all", item.market]
         self._asked[tag] = _Asked("cancel_all", "", bucket)
         request = Request(
             tag=tag,
             signed=True,
             cost=((bucket, 1),),
+            body=_ENCODER.encode({"category": item.market, "symbol": item.symbol}),
             priority=command.priority,
         )
-        return _posted(request, "cancel_all", {"category": item.market, "symbol": item.symbol})
+        return _posted(request, "cancel_all")
 
     def keep_alive(self) -> Sequence[tuple[int, Request]]:
         """Nothing: the sockets' own pings keep the session."""
@@ -339,17 +356,24 @@ class BybitTrade:
         return [*out, *_verdict(asked, failed, venue_order_id, at)]
 
 
-def _is_link_id(text: str) -> bool:
-    return text.isascii() and text.replace("_", "").replace("-", "").isalnum()
+def _checked(order_id: OrderId) -> OrderId:
+    if _LINK_ID.fullmatch(order_id) is None:
+        raise ValueError(
+            f"order id: expected 1 to {_ID_CHARS_MAX} of A-Z a-z 0-9 _ -, found {order_id!r}"
+        )
+    return order_id
 
 
-def _posted(request: Request, what: str, args: dict[str, object]) -> Request:
+def _named(item: Instrument, order_id: OrderId) -> dict[str, str]:
+    return {"category": item.market, "symbol": item.symbol, "orderLinkId": _checked(order_id)}
+
+
+def _posted(request: Request, what: str) -> Request:
     return msgspec.structs.replace(
         request,
         host="rest",
         method="POST",
         path=_PATHS[what],
-        body=msgspec.json.encode(args),
         headers=(("Content-Type", "application/json"),),
         cost=(("ip", 1), *request.cost),
     )

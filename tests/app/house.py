@@ -1,0 +1,258 @@
+"""A whole run against two twins in the same loop, with one hedge to open when told to."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from oneprice.app.build import STRATEGIES
+from oneprice.app.config import RunConfig, VenueConfig
+from oneprice.app.lab import twin_endpoints
+from oneprice.app.run import Running, run
+from oneprice.app.summary import Summary
+from oneprice.core.engine import Engine
+from oneprice.core.strategy import Intent, IntentLeg, News, View, WireSpec, make_card
+from oneprice.model.events import AnyEvent
+from oneprice.model.units import InstrumentId, Lots, Nanos, Side, Ticks
+from oneprice.shell.gateway import Line
+from oneprice.twin.build import World, make_twin
+from oneprice.twin.contract import Fill, Order, OrderRequest
+from oneprice.twin.faults import FaultPlan
+from oneprice.twin.server import RunningTwin, serve
+from oneprice.venues.binance import SPEC as BINANCE
+from oneprice.venues.bybit import SPEC as BYBIT
+
+BUY, SELL = "binance:usdm:BTCUSDT", "bybit:linear:BTCUSDT"
+MARKETS = {"binance": "usdm", "bybit": "linear"}
+SPECS = {"binance": BINANCE, "bybit": BYBIT}
+PENNY = Decimal("0.000001")
+
+
+def _clock(shift: int) -> int:
+    return time.time_ns() + shift
+
+
+class HedgeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing to set."""
+
+
+class Hedge:
+    """Buys one and sells the other at any price, as often as it is told to want it."""
+
+    name = "hedge"
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self.lots = {BUY: 10, SELL: 10}
+        self.reach_bps = {BUY: 30, SELL: 30}  # limits beyond the touch
+        self.breaks: Exception | None = None
+
+    def wires(self, view: View) -> Sequence[WireSpec]:
+        return ()
+
+    def propose(self, news: News, view: View) -> Iterable[Intent]:
+        if self.breaks is not None:
+            raise self.breaks
+        legs = [self._leg(view, BUY, Side.BUY), self._leg(view, SELL, Side.SELL)]
+        if not self.wanted or None in legs:
+            return
+        worth = Decimal(1_000)
+        yield Intent(
+            strategy=self.name,
+            pair="BTC",
+            legs=tuple(leg for leg in legs if leg is not None),
+            card=make_card("USDT", worth, gross=worth / 100),
+            patience=Nanos(400_000_000),
+            reason="entry",
+        )
+
+    def survey(self, view: View) -> Iterable[object]:
+        return ()
+
+    def _leg(self, view: View, instrument: InstrumentId, side: Side) -> IntentLeg | None:
+        book = view.book(instrument)
+        if book is None:
+            return None
+        touch = book.ask_ticks if side is Side.BUY else book.bid_ticks
+        ticks = touch + int(side) * touch * self.reach_bps[instrument] // 10_000
+        return IntentLeg(
+            instrument=instrument,
+            side=side,
+            ticks=Ticks(ticks),
+            lots=Lots(self.lots[instrument]),
+            touch=Ticks(touch),
+        )
+
+
+class House:
+    """Twins, a run that trades on them, and what both sides say about the money."""
+
+    def __init__(self, directory: Path, patch: pytest.MonkeyPatch) -> None:
+        self.twins: dict[str, RunningTwin] = {}
+        self.hedge = Hedge()
+        self.stop = asyncio.Event()
+        self.running: Running | None = None
+        self._directory = directory
+        self._patch = patch
+        self._task: asyncio.Task[Summary] | None = None
+
+    async def open(
+        self,
+        entry: str = "ws",
+        ahead_ns: dict[str, int] | None = None,
+        plan: FaultPlan | None = None,
+        **changes: object,
+    ) -> None:
+        """Start everything; returns when both accounts are known and nothing was sent yet."""
+        ahead = ahead_ns or {}
+        for venue in MARKETS:
+            shift = ahead.get(venue, 0)
+            clock = partial(_clock, shift)
+            twin = make_twin(venue, clock, World(seed=5), plan=plan)
+            self.twins[venue] = await serve(twin)
+            account = twin.exchange.accounts()[0]
+            self._patch.setenv(f"ONEPRICE_{venue.upper()}_KEY", account.key)
+            self._patch.setenv(f"ONEPRICE_{venue.upper()}_SECRET", account.secret)
+        self._patch.setitem(STRATEGIES, "hedge", (lambda _: self.hedge, HedgeSettings))  # type: ignore[arg-type]
+        chosen: dict[str, object] = {"strategies": ("hedge",), **changes}
+        venues = tuple(self._venue(venue, entry) for venue in MARKETS)
+        config = RunConfig(venues=venues, **chosen)  # type: ignore[arg-type]
+        work = run(config, self._directory, look=self._see, stop=self.stop)
+        self._task = asyncio.create_task(work)
+        await self.until(lambda: self.running is not None and self.running.phase == "trading")
+        await self.until(lambda: len(self.engine._accounts.checked_at) == len(MARKETS))
+
+    def _venue(self, venue: str, entry: str) -> VenueConfig:
+        twin = self.twins[venue]
+        ends = twin_endpoints(venue, twin.rest, twin.ws, SPECS[venue].hosts["live"])
+        market = MARKETS[venue]
+        return VenueConfig(
+            name=venue, markets=(market,), symbols=("BTCUSDT",), endpoints=ends, order_entry=entry
+        )
+
+    def _see(self, running: Running) -> None:
+        self.running = running
+
+    @property
+    def engine(self) -> Engine:
+        assert self.running is not None
+        return self.running.desk.engine
+
+    def line(self, venue: str, socket: str) -> Line:
+        assert self.running is not None
+        gateway = next(g for g in self.running.gateways if g.name == venue)
+        return next(line for line in gateway.lines if line.spec.name == socket)
+
+    # What happens --------------------------------------------------------------------------
+
+    async def until(self, condition: Callable[[], bool], seconds: float = 8) -> None:
+        async with asyncio.timeout(seconds):
+            while not condition():
+                if self._task is not None and self._task.done():
+                    self._task.result()
+                await asyncio.sleep(0.005)
+
+    async def trade(self, seconds: float = 8) -> None:
+        """Have one hedge begun; TimeoutError where the gate lets none begin."""
+        before = self.engine.report.counts()["approved"]
+        self.hedge.wanted = True
+        try:
+            await self.until(lambda: self._begun(before), seconds)
+        finally:
+            self.hedge.wanted = False
+
+    def _begun(self, before: int) -> bool:
+        assert self.running is not None
+        if self.engine.report.counts()["approved"] > before:
+            return True
+        # The strategy has no wires: it is asked because a book is said to have moved.
+        self.engine._moved[BUY] = None
+        self.engine._news = True
+        self.running.runtime.poke(self.running.runtime.clock.now())
+        return False
+
+    async def ended(self, seconds: float = 8) -> dict[str, int]:
+        """How many groups ended how, once none is at work."""
+        report = self.engine.report
+        await self.until(lambda: bool(report.group_ends()) and not report.groups(), seconds)
+        return dict(report.group_ends())
+
+    async def finish(self, seconds: float = 10) -> Summary:
+        """Ctrl-C, and the summary of the run."""
+        self.stop.set()
+        return await self.over(seconds)
+
+    async def over(self, seconds: float = 10) -> Summary:
+        assert self._task is not None
+        return await asyncio.wait_for(self._task, seconds)
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for twin in self.twins.values():
+            await twin.close()
+
+    # Misfortune ----------------------------------------------------------------------------
+
+    def on_place(
+        self, venue: str, act: Callable[[OrderRequest, Callable[[], Order]], Order]
+    ) -> None:
+        """Stand between a twin's wire side and its exchange whenever an order comes in."""
+        exchange = self.twins[venue].twin.exchange
+        place = exchange.place
+
+        def placed(request: OrderRequest, at: int) -> Order:
+            return act(request, lambda: place(request, at))
+
+        self._patch.setattr(exchange, "place", placed)
+
+    def break_on(self, kind: type, error: Exception) -> None:
+        """The engine fails at the next event of a kind."""
+        engine, handle = self.engine, self.engine.handle
+        left = [error]
+
+        def handled(event: AnyEvent) -> object:
+            if type(event) is kind and left:
+                raise left.pop()
+            return handle(event)
+
+        self._patch.setattr(engine, "handle", handled)
+
+    # Money ---------------------------------------------------------------------------------
+
+    def fills(self, venue: str) -> list[Fill]:
+        exchange = self.twins[venue].twin.exchange
+        return exchange.fills(exchange.accounts()[0].key)
+
+    def orders(self, venue: str) -> list[Order]:
+        exchange = self.twins[venue].twin.exchange
+        return exchange.orders(exchange.accounts()[0].key)
+
+    def lots(self, venue: str) -> int:
+        exchange = self.twins[venue].twin.exchange
+        return sum(p.lots for p in exchange.positions(exchange.accounts()[0].key, MARKETS[venue]))
+
+    def is_hedged(self, lots: int = 10) -> bool:
+        return (self.lots("binance"), self.lots("bybit")) == (lots, -lots)
+
+    def is_flat(self) -> bool:
+        return (self.lots("binance"), self.lots("bybit")) == (0, 0)
+
+    def money_agrees(self) -> None:
+        """What the venues hold for us is what our ledger says, to the cent and the lot."""
+        report = self.engine.report
+        assert report.residual() == 0
+        assert report.positions().get(BUY, 0) == self.lots("binance")
+        assert report.positions().get(SELL, 0) == self.lots("bybit")
+        for (venue, wallet, asset), ours in report.balances().items():
+            exchange = self.twins[venue].twin.exchange
+            theirs = exchange.balance(exchange.accounts()[0].key, wallet, asset).total
+            assert abs(ours - theirs) < PENNY, f"{venue} {wallet} {asset}: {ours}, {theirs} there"
+        counted = sum(len(self.fills(venue)) for venue in MARKETS)
+        assert report.counts()["fills"] == counted
