@@ -65,7 +65,13 @@ def test_an_edge_below_zero_may_be_asked_for(tmp_path: Path) -> None:
 
 
 def test_venues_with_endpoints_need_no_market(tmp_path: Path) -> None:
-    judged(tmp_path, "market = 'none'\n" + venue('endpoints = {rest = "http://127.0.0.1:1"}'))
+    whole = 'endpoints = {rest = "http://127.0.0.1:1", ws = "ws://127.0.0.1:1"}'
+    judged(tmp_path, "market = 'none'\n" + venue(whole))
+
+
+def test_half_a_venue_is_never_filled_up_with_the_live_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="endpoints: ws missing; name every host"):
+        judged(tmp_path, venue('endpoints = {rest = "http://127.0.0.1:1"}'))
 
 
 def test_a_market_of_any_seed_is_fine() -> None:

@@ -200,6 +200,14 @@ def test_a_jump_in_the_sequence_of_bybit_is_a_gap_but_one_in_seq_is_none(tmp_pat
     assert only(check([path], market="linear")).gaps == 1
 
 
+@pytest.mark.parametrize("depth_text", ["A50", "", "50x"])
+def test_a_damaged_depth_in_a_topic_is_no_crash(tmp_path: Path, depth_text: str) -> None:
+    path = bybit_lines(tmp_path / "bybit_linear.jsonl", cross=0)
+    lines = path.read_text().replace("orderbook.50.", f"orderbook.{depth_text}.", 1)
+    path.write_text(lines)
+    assert check([path]).instruments is not None
+
+
 def okx_frame(action: str, previous: int, last: int) -> str:
     data = {
         "asks": [["30240.1", "0.5", "0", "1"]], "bids": [["30240", f"{last}", "0", "1"]],

@@ -20,7 +20,7 @@ from oneprice.venues.binance.feed import BinanceFeed
 from oneprice.venues.binance.trade import BinanceTrade
 from oneprice.venues.bybit.feed import BybitFeed
 from oneprice.venues.bybit.trade import BybitSettings, BybitTrade
-from oneprice.venues.contract import Credentials, Spec, Wanted
+from oneprice.venues.contract import Credentials, Wanted
 from oneprice.venues.okx.feed import OkxFeed
 
 # A replay signs nothing, so it needs no secrets; the requests it builds go nowhere.
@@ -111,8 +111,3 @@ def wanted_of(venue: VenueConfig) -> list[Wanted]:
         for market in venue.markets
         for symbol in venue.symbols
     ]
-
-
-def live_endpoints(spec: Spec) -> dict[str, str]:
-    return dict(spec.hosts["live"])
-

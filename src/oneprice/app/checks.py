@@ -94,6 +94,12 @@ def _check_venue(venue: VenueConfig, place: str) -> None:
         if host not in hosts:
             raise ConfigError(f"{place}.endpoints: found {host!r}{did_you_mean(host, hosts)}")
         _check_url(url, _SCHEMES["rest" if host.endswith("rest") else "ws"], place, host)
+    missing = [host for host in hosts if host not in venue.endpoints]
+    if venue.endpoints and missing:
+        # Half a venue on a test host and half on the live one would trade with real money.
+        raise ConfigError(
+            f"{place}.endpoints: {', '.join(missing)} missing; name every host, or none"
+        )
 
 
 def _check_url(url: str, schemes: tuple[str, ...], place: str, host: str) -> None:

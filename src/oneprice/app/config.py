@@ -29,7 +29,7 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
     markets: tuple[str, ...]
     symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
     depth: int = 50  # levels a side, the venue's next larger book is taken
-    endpoints: Mapping[str, str] = {}  # host key -> base url; empty: the twins' or the live ones
+    endpoints: Mapping[str, str] = {}  # host key -> base url, all of them; empty: a twin
     order_entry: Literal["ws", "rest"] = "ws"
 
 

@@ -14,8 +14,8 @@ import msgspec
 import structlog
 
 from oneprice import kernel
-from oneprice.app.build import build_desk, live_endpoints, wanted_of
-from oneprice.app.config import ConfigError, RunConfig, VenueConfig, secret_from_environment
+from oneprice.app.build import build_desk, wanted_of
+from oneprice.app.config import RunConfig, VenueConfig, secret_from_environment
 from oneprice.app.lab import Lab, start_lab, twin_endpoints
 from oneprice.app.session import JOURNAL, SUMMARY, TAPE, TurnJournal, create_session
 from oneprice.app.summary import Summary, summarise
@@ -205,12 +205,7 @@ def _endpoints(desk: Desk, venue: VenueConfig, lab: Lab | None) -> Mapping[str, 
     if not venue.endpoints and lab is not None:
         twin = lab.twins[venue.name]
         return twin_endpoints(venue.name, twin.rest, twin.ws, spec.hosts["live"])
-    endpoints = {**live_endpoints(spec), **venue.endpoints}
-    unknown = [key for key in venue.endpoints if key not in spec.hosts["live"]]
-    if unknown:
-        known = ", ".join(spec.hosts["live"])
-        raise ConfigError(f"venue {venue.name}: endpoint {unknown[0]!r}; expected one of {known}")
-    return endpoints
+    return venue.endpoints
 
 
 def _wire(runtime: Runtime, gateways: Mapping[str, Gateway], stop: asyncio.Event) -> None:

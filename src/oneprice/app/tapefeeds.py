@@ -215,7 +215,8 @@ def _survey_frame(found: Survey, place: Place, record: Record) -> None:
     seen.books += 1
     seen.first_book = seen.first_book or record.payload
     _measure_levels(seen, record.payload)
-    if place.venue == "bybit" and (topic := _TOPIC.search(record.payload)) and topic[2]:
+    topic = _TOPIC.search(record.payload) if place.venue == "bybit" else None
+    if topic is not None and topic[2] and topic[2].isdigit():
         seen.depth = seen.depth or int(topic[2])
 
 
