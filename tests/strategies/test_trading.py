@@ -5,6 +5,7 @@ import pytest
 from oneprice.core.strategy import Opportunity
 from oneprice.model import events as ev
 from oneprice.model.instrument import Instrument
+from oneprice.model.settings import EngineSettings, GateSettings
 from oneprice.model.units import HOUR, Nanos, Side
 from oneprice.strategies.cross_exchange import CrossExchange, CrossExchangeSettings
 from oneprice.strategies.spot_futures import SpotFutures, SpotFuturesSettings
@@ -264,3 +265,14 @@ def test_a_thousandfold_contract_trades_against_the_single_coin() -> None:
     assert bought.instrument == thousand.id
     assert thousand.base_size(1, bought.lots) == single.base_size(1, sold.lots)
     assert world.ends() == {"HEDGED": 1}
+
+
+def test_an_edge_below_zero_where_it_is_asked_for_is_still_taken_at_the_touch() -> None:
+    loose = EngineSettings(gate=GateSettings(net_bps_min=D(-60), net_min=D(-50)))
+    strategy = CrossExchange(CrossExchangeSettings(net_bps_min=D(-60)))
+    world = a_ready_world([A, B], [strategy], settings=loose)
+    set_books(world, (A, "59998", "60000"), (B, "60001", "60003"))
+    world.live(500)
+    first = world.orders()[0]
+    assert first.ticks >= 600_000  # a limit inside the spread could never fill
+    assert world.engine.report.group_ends().get("HEDGED")

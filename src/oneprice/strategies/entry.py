@@ -73,7 +73,8 @@ def look(pair: Pair, view: View) -> Intent | Passed:
     if net_bps < settings.net_bps_min:
         return _passed(pair, "edge_is_too_small", card)
     # Even if both limits are reached to the last tick, half of the net is spent, not more.
-    slack = min(settings.slack_bps, net_bps / 4) * BPS
+    # Half the net for both legs together; an edge below zero, where that is asked for, has none.
+    slack = max(ZERO, min(settings.slack_bps, net_bps / 4)) * BPS
     return Intent(
         strategy=pair.strategy,
         pair=pair.name,
