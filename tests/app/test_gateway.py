@@ -132,3 +132,14 @@ async def test_a_venue_that_is_not_there_is_named(tmp_path: Path) -> None:
         finally:
             stamina.set_testing(False)
     await trader.close()
+
+
+async def test_a_ban_holds_back_what_is_asked_to_begin_with_too() -> None:
+    twin = await serve(make_twin("binance", time.time_ns, World(seed=3)))
+    trader = Trader(twin, VENUES["binance"])
+    trader.gateway.outbox.pacer.ban("", trader.clock.now() + 400_000_000)
+    began = time.monotonic()
+    await trader.gateway.prepare()
+    assert time.monotonic() - began >= 0.39
+    await trader.close()
+    await twin.close()

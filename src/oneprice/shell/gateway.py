@@ -102,7 +102,8 @@ class Gateway:
             request = questions.pop(0)
             async for attempt in stamina.retry_context(on=NoAnswer, attempts=5, timeout=30.0):
                 with attempt:
-                    answer = await self._http.send(request)
+                    await self._allowance(request)
+                    answer = await self._hear(request)
                     if answer.status == 0:
                         url = self._endpoints[request.host] + request.path
                         raise NoAnswer(f"{self.name}: no answer from {url}: {answer.detail}")
@@ -310,16 +311,15 @@ class Gateway:
 
     async def _fetch(self, request: Request) -> None:
         """A data request in its turn; the answer goes to the feed."""
-        while True:
-            now = self._clock.now()
-            wait = self.outbox.pacer.wait_ns(request.cost, request.priority, now)
-            if wait == 0:
-                break
+        await self._allowance(request)
+        self._answered("feed", await self._hear(request))
+
+    async def _allowance(self, request: Request) -> None:
+        """Wait until the venue allows a request that is not an order's, and count it."""
+        pacer, cost, now = self.outbox.pacer, request.cost, self._clock.now
+        while wait := pacer.wait_ns(cost, request.priority, now()):  # noqa: ASYNC110 -- a clock
             await asyncio.sleep(wait / SECOND)
-        self.outbox.pacer.spend(request.cost, now)
-        answer = await self._http.send(request)
-        self._learn(request, answer)
-        self._answered("feed", answer)
+        pacer.spend(cost, now())
 
     def _line_of(self, instrument: InstrumentId) -> tuple[Line, Topic]:
         for line in self.lines:
@@ -372,15 +372,15 @@ class Gateway:
 
     async def _call(self, request: Request, number: str) -> None:
         try:
-            answer = await self._http.send(request)
-            self._learn(request, answer)
-            for more in self._answered("trade", answer):
+            for more in self._answered("trade", await self._hear(request)):
                 self.outbox.put(more)
         finally:
             del self._calls[number]
 
-    def _learn(self, request: Request, answer: Answer) -> None:
+    async def _hear(self, request: Request) -> Answer:
+        answer = await self._http.send(request)
         self.outbox.pacer.learn(request.cost, dict(answer.headers), self._clock.now())
+        return answer
 
     def _answered(self, side: str, answer: Answer) -> Sequence[Request]:
         at = self._clock.now()
@@ -478,8 +478,10 @@ class Gateway:
     async def _measure_clock(self) -> None:
         for _ in range(CLOCK_SAMPLES):
             waiting = self._await_ack("clock")
+            request = self._dialect.feed.clock()
+            await self._allowance(request)
             sent = self._clock.now()
-            answer = await self._http.send(self._dialect.feed.clock())
+            answer = await self._hear(request)
             received = self._clock.now()
             if answer.status != 200:
                 waiting.cancel()
