@@ -24,7 +24,8 @@ from types import ModuleType
 from sortedcontainers import SortedDict
 
 from oneprice.kernel import reference
-from oneprice.kernel.contract import DepthFormat, Outcome
+from oneprice.kernel.contract import Outcome
+from oneprice.venues.bybit.feed import FORMAT
 
 try:
     from oneprice.kernel import _native as native
@@ -32,19 +33,6 @@ except ImportError:
     native = None
 
 TOPIC = "orderbook.50.BTCUSDT"
-FORMAT = DepthFormat(
-    kind_key="topic",
-    kind_prefix="orderbook.",
-    name_key="topic",
-    snapshot_key="type",
-    snapshot_value="snapshot",
-    last_key="u",
-    bids_key="b",
-    asks_key="a",
-    stamp_key="cts",
-    rule="plus_one",
-    restart_at=1,
-)
 DEPTH = 50
 Touch = tuple[int, int]
 Stream = tuple[list[bytes], list[Touch]]

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from traceback import format_exception
 from typing import Any, Protocol, runtime_checkable
@@ -177,7 +177,7 @@ def stop_on_signals(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, stop.set)
 
 
-def start(main: Callable[[], Awaitable[Summary]]) -> Summary:
+def start(main: Callable[[], Coroutine[Any, Any, Summary]]) -> Summary:
     """Run a coroutine on the fastest loop this machine has."""
     try:
         import uvloop  # noqa: PLC0415 -- not on every platform
@@ -186,11 +186,8 @@ def start(main: Callable[[], Awaitable[Summary]]) -> Summary:
     else:
         factory = uvloop.new_event_loop
 
-    async def body() -> Summary:
-        return await main()
-
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(body())
+        return runner.run(main())
 
 
 def _credentials(venue: VenueConfig, lab: Lab | None) -> Credentials | None:

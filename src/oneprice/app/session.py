@@ -7,8 +7,6 @@ import msgspec
 
 import oneprice
 from oneprice.app.config import ConfigError, RunConfig
-from oneprice.core.strategy import AnyDecision
-from oneprice.model.commands import AnyCommand
 from oneprice.shell.desk import Turn
 from oneprice.store.journal import JournalWriter, read_journal
 
@@ -25,14 +23,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     session: str  # prefix of every client order id
     kernel: str
     config: RunConfig
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """One turn as it is journaled: when, what was decided, what was commanded."""
-
-    at: int
-    decisions: list[AnyDecision]
-    commands: list[AnyCommand]
 
 
 _ENCODER = msgspec.json.Encoder()
@@ -106,10 +96,3 @@ def load_manifest(directory: Path) -> Manifest:
 def journal_entries(directory: Path) -> Iterator[bytes]:
     """Every journaled turn, as written."""
     return read_journal(directory / JOURNAL)
-
-
-def decode_entry(entry: bytes) -> Entry:
-    at, decisions, commands = msgspec.json.decode(
-        entry, type=tuple[int, list[AnyDecision], list[AnyCommand]]
-    )
-    return Entry(at, decisions, commands)

@@ -203,10 +203,6 @@ class Reconcile:
             del self._doubts[name]
         self._ledger.value_openings(self._market.rate)
 
-    @property
-    def doubted(self) -> int:
-        return len(self._doubts)
-
     def _wait(self, name: str) -> SetTimer:
         due = Nanos(self._market.now + self._settings.grace_ms * MILLI)
         return SetTimer(timer=CHECK_TIMER + name, due=due)

@@ -59,10 +59,6 @@ class BreakEvenCard(msgspec.Struct, frozen=True, kw_only=True):
         return ROUNDED.divide(self.net, self.notional) / BPS if self.notional else ZERO
 
     @property
-    def gross_bps(self) -> Decimal:
-        return ROUNDED.divide(self.gross, self.notional) / BPS if self.notional else ZERO
-
-    @property
     def adds_up(self) -> bool:
         costs = self.fees + self.slippage + self.closing + self.borrow + self.haircut
         return self.net == self.gross + costs + self.funding

@@ -94,7 +94,6 @@ class Desk:
         self._recorder = recorder
         self._commands: list[AnyCommand] = []
         self._inlets: dict[str, Inlet] = {}
-        self._at = Nanos(0)
 
     def dialect(self, venue: str) -> Dialect:
         return self._dialects[venue]
@@ -109,8 +108,7 @@ class Desk:
             return known
         dialect = self._dialects[venue]
         role = next(s.role for s in dialect.feed.spec.sockets if s.name == socket)
-        side: Feed | Trade
-        side = dialect.feed if role == "public" else _trade_of(dialect)
+        side: Feed | Trade = dialect.feed if role == "public" else _trade_of(dialect)
         decode = side.decode
         append = self._recorder.append if self._recorder is not None else None
         frame_kind = int(InputKind.FRAME)

@@ -43,7 +43,6 @@ class Outbox:
         give_up: Callable[[Request, str], None],
     ) -> None:
         self.pacer = pacer
-        self.waited_max_ns = 0
         self._clock = clock
         self._ready = ready
         self._send = send
@@ -112,7 +111,6 @@ class Outbox:
             wait = self._wait(waiting.request, now)
             if wait == 0:
                 self._line.remove(waiting)
-                self.waited_max_ns = max(self.waited_max_ns, age)
                 self._go(waiting.request, now)
             elif age > (ENTRY_PATIENCE_NS if entry else OTHER_PATIENCE_NS):
                 self._line.remove(waiting)

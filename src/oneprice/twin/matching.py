@@ -80,10 +80,6 @@ class Half:
             one.ahead = min(one.ahead, lots)
         self._touch(ticks)
 
-    def clear_anonymous(self) -> None:
-        for ticks in list(self.anonymous):
-            self.set_anonymous(ticks, 0)
-
     def rest(self, order: Resting) -> None:
         """Joins the end of its level's queue."""
         order.ahead = self.anonymous.get(order.ticks, 0)

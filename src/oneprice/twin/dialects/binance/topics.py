@@ -149,7 +149,3 @@ def pushes(route: Route, kind: Kind) -> bool:
             return kind not in _PUBLIC
         case _:
             return False
-
-
-def interval_ns(interval: str) -> int:
-    return INTERVALS_MS.get(interval, 0) * MILLI

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from asyncio import Transport
 from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -115,12 +114,6 @@ class Sessions:
 
     def readers(self, kind: str, topic: str) -> tuple[Session, ...]:
         return tuple(self._readers.get((kind, topic), ()))
-
-    def read_topics(self, kind: str) -> Iterator[str]:
-        """Every topic of a socket kind that somebody reads."""
-        for reader_kind, topic in list(self._readers):
-            if reader_kind == kind:
-                yield topic
 
     def of_kind(self, kind: str) -> tuple[Session, ...]:
         """Open sockets of a kind; `public` means all three public ones, empty means all."""
