@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -212,6 +212,9 @@ class World:
         }
         self.lots: dict[str, int] = {}
         self.cost: dict[str, Decimal] = {}
+        self.key = ev.KeyReported(at=Nanos(0), venue="", may_trade=True, may_withdraw=False)
+        self.modes: dict[tuple[str, str], Literal["one_way", "hedge"]] = {}
+        self.leverages: dict[str, Decimal] = {}
         self.hooks: list[Callable[[cmd.AnyCommand], bool]] = []
         self._queue: list[tuple[int, int, ev.AnyEvent | None, str]] = []
         self._timers: dict[str, int] = {}
@@ -302,6 +305,12 @@ class World:
                 self.say(ev.CancelRefused(at=Nanos(0), order_id=command.order_id, reason="late"))
             case cmd.QueryAccount():
                 self.say(*self.account(command.venue, command.market))
+            case cmd.QueryKey():
+                self.say(msgspec.structs.replace(self.key, venue=command.venue))
+            case cmd.SetPositionMode():
+                self.modes[command.venue, command.market] = command.mode
+            case cmd.SetLeverage():
+                self.leverages[command.instrument] = command.leverage
             case _:
                 raise AssertionError(f"the engine should not send {command}")
 
@@ -467,6 +476,16 @@ class World:
             ),
             *(self._balance(key) for key in self.money if key[0] == venue),
             *(self._position(i.id) for i in mine if i.is_derivative and i.id in self.lots),
+            *(
+                ev.PositionModeReported(at=Nanos(0), venue=venue, market=market, mode=mode)
+                for key, mode in self.modes.items()
+                if key == (venue, market)
+            ),
+            *(
+                ev.LeverageReported(at=Nanos(0), instrument=i.id, leverage=self.leverages[i.id])
+                for i in mine
+                if i.id in self.leverages
+            ),
             ev.AccountChecked(at=Nanos(0), venue=venue, market=market),
         ]
 

@@ -13,7 +13,7 @@ from oneprice.core.engine import Engine
 from oneprice.core.strategy import AnyDecision, GroupMoved, IntentJudged
 from oneprice.kernel import Tripwires
 from oneprice.model import events as ev
-from oneprice.model.commands import QueryAccount
+from oneprice.model.commands import QueryAccount, QueryKey
 from oneprice.model.settings import EngineSettings
 from oneprice.model.units import Nanos
 from oneprice.strategies.cross_exchange import CrossExchange, CrossExchangeSettings
@@ -71,7 +71,7 @@ def test_accounts_are_asked_for_as_soon_as_a_book_is_there() -> None:
 def test_begin_asks_before_any_book_and_asks_once() -> None:
     world = World([A, B], [])
     asked = world.engine.begin(Nanos(START), [("alpha", "linear")])
-    assert [type(c) for c in asked] == [QueryAccount]
+    assert [type(c) for c in asked] == [QueryKey, QueryAccount]
     assert world.engine.begin(Nanos(START), [("alpha", "linear")]) == []
 
 

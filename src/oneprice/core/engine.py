@@ -1,10 +1,10 @@
 """The engine: one door for events, commands out; pure, and the same in every mode."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from oneprice.core.account import Accounts
+from oneprice.core.account import Accounts, MarketKey
 from oneprice.core.alarms import Alarms
 from oneprice.core.bookkeeper import Bookkeeper
 from oneprice.core.gate import DEFAULT_RULES, Approved, Gate
@@ -29,6 +29,7 @@ from oneprice.core.strategy import (
     Strategy,
     WireSpec,
 )
+from oneprice.core.terms import Terms, TermsEvent
 from oneprice.kernel import Book, Tripwires
 from oneprice.model import events as ev
 from oneprice.model.commands import AnyCommand, SetTimer
@@ -76,6 +77,7 @@ class Engine:
         self._reconcile = Reconcile(
             settings.reconcile, market, accounts, ledger, self._works_at
         )
+        self._terms = Terms(settings.account, market, accounts, self._works_in_market)
         self._alarms = Alarms(market, wires)
         self._decisions: list[Decision] = []
         self._news = True
@@ -104,7 +106,7 @@ class Engine:
         if door is None:
             return []
         commands = door(event)
-        if self._groups.moves or self._groups.ended or self._reconcile.found:
+        if self._groups.moves or self._groups.ended or self._reconcile.found or self._terms.found:
             commands = [*commands, *self._collect()]
         return commands
 
@@ -114,13 +116,21 @@ class Engine:
         self._market.now = at
         if not self._settings.trading:
             return []
-        return [command for key in markets for command in self._reconcile.begin(key)]
+        return self._ask(markets)
+
+    def _ask(self, markets: Iterable[MarketKey]) -> list[AnyCommand]:
+        commands: list[AnyCommand] = []
+        for key in markets:
+            asked = self._reconcile.begin(key)
+            commands += [*self._terms.begin(key[0]), *asked] if asked else []
+        return commands
 
     def close_clutch(self, at: Nanos) -> None:
         """A person's act: the venues' statements are accepted, new risk is allowed again."""
         assert at >= self._market.now, "time runs forward"
         self._market.now = at
         self._reconcile.accept()
+        self._terms.accept()
         self._sight.clutch = ""
         self._news = self._rewire = True
 
@@ -186,7 +196,7 @@ class Engine:
         if not self._settings.trading:
             return []
         keys = dict.fromkeys((i.venue, i.market) for i in self._market.instruments())
-        commands = [command for key in keys for command in self._reconcile.begin(key)]
+        commands = self._ask(keys)
         if keys and not self._auditing:
             self._auditing = True
             commands += self._reconcile.set_audit()
@@ -245,9 +255,10 @@ class Engine:
             rate = self._market.rate(asset)
             if rate is not None and abs(coins) * rate > self._settings.legs.dust_max:
                 self._open_clutch(f"dust of {coins} {asset}")
-        for discrepancy in self._reconcile.found:
+        for discrepancy in (*self._reconcile.found, *self._terms.found):
             self._differs(discrepancy)
         self._reconcile.found.clear()
+        self._terms.found.clear()
         return []
 
     def _differs(self, discrepancy: Discrepancy) -> None:
@@ -276,6 +287,9 @@ class Engine:
             for leg in group.intent.legs
         )
 
+    def _works_in_market(self, key: MarketKey) -> bool:
+        return self._works_at(":".join(key), "")
+
     # Doors -------------------------------------------------------------------------------
 
     def _make_doors(self) -> dict[type, Callable[[Any], list[AnyCommand]]]:
@@ -291,12 +305,17 @@ class Engine:
             ev.OrderEnded: self._order_message,
             ev.OrderUncertain: self._order_message,
             ev.OrderMissing: self._order_message,
-            ev.CancelRefused: self._cancel_refused,
+            ev.CancelRefused: self._change_refused,
+            ev.AmendRefused: self._change_refused,
+            ev.OrderAmended: self._order_message,
             ev.BalanceReported: self._balance,
             ev.PositionReported: self._position,
             ev.FundingBooked: self._funding_booked,
             ev.FeesReported: self._fees,
             ev.OpenOrderReported: self._open_order,
+            ev.PositionModeReported: self._term,
+            ev.LeverageReported: self._term,
+            ev.KeyReported: self._term,
             ev.AccountChecked: self._account_checked,
             ev.LinkChanged: self._link_changed,
             ev.TimerFired: self._timer_fired,
@@ -369,7 +388,7 @@ class Engine:
             self._holdings.late(self._books.root(order.group), order, event.lots)
             self._rewire = True
 
-    def _cancel_refused(self, event: ev.CancelRefused) -> list[AnyCommand]:
+    def _change_refused(self, event: ev.CancelRefused | ev.AmendRefused) -> list[AnyCommand]:
         order = self._orders.get(event.order_id)
         if order is None or order.settled or order.asking:
             return []
@@ -396,11 +415,16 @@ class Engine:
     def _open_order(self, event: ev.OpenOrderReported) -> list[AnyCommand]:
         ours = self._orders.get(event.order_id) is not None
         self._reconcile.open_order(event, ours=ours)
+        return self._term(event)
+
+    def _term(self, event: TermsEvent) -> list[AnyCommand]:
+        self._terms.hear(event)
         return []
 
     def _account_checked(self, event: ev.AccountChecked) -> list[AnyCommand]:
         self._news = self._rewire = True
-        return self._reconcile.checked(event)
+        commands = self._reconcile.checked(event)
+        return commands + self._terms.checked((event.venue, event.market))
 
     def _link_changed(self, event: ev.LinkChanged) -> list[AnyCommand]:
         key = (event.venue, event.socket)

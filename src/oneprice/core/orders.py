@@ -14,6 +14,7 @@ import msgspec
 from oneprice.model.commands import AnyCommand, ClearTimer, PlaceOrder, QueryOrder, SetTimer
 from oneprice.model.events import (
     OrderAccepted,
+    OrderAmended,
     OrderEnded,
     OrderFilled,
     OrderMissing,
@@ -114,7 +115,13 @@ class Heard(msgspec.Struct):
 
 
 OrderMessage = (
-    OrderAccepted | OrderRefused | OrderFilled | OrderEnded | OrderUncertain | OrderMissing
+    OrderAccepted
+    | OrderAmended
+    | OrderRefused
+    | OrderFilled
+    | OrderEnded
+    | OrderUncertain
+    | OrderMissing
 )
 
 ASK_TIMER = "ask/"
@@ -173,6 +180,8 @@ class Orders:
         match message:
             case OrderAccepted():
                 return self._accepted(order, message)
+            case OrderAmended():
+                return self._amended(order, message)
             case OrderRefused():
                 return self._refused(order, message)
             case OrderEnded():
@@ -190,6 +199,16 @@ class Orders:
         order.missing = 0
         self._step(order, OrderSignal.ACCEPTED)
         return Heard(order)
+
+    def _amended(self, order: Order, message: OrderAmended) -> Heard:
+        if order.state is OrderState.DONE:
+            return Heard(order)  # said late: the order has ended since
+        order.ticks, order.lots = message.ticks, message.lots
+        order.acknowledged = order.rested = True
+        order.missing = 0
+        whole = order.filled >= order.lots
+        self._step(order, OrderSignal.COMPLETED if whole else OrderSignal.ACCEPTED)
+        return Heard(order, commands=self._stop_asking(order) if order.settled else [])
 
     def _refused(self, order: Order, message: OrderRefused) -> Heard:
         if message.reason == "duplicate_id":
@@ -260,7 +279,10 @@ class Orders:
         if len(seen) > self._settings.fills_kept:
             seen.popitem(last=False)
         if order is None:
-            text = "a fill of an order that this session never sent" if strangers_count else ""
+            text = "a fill of an order that this session never sent"
+            if fill.cause != "trade":
+                text = f"{fill.cause} of {fill.lots} lots by the venue"
+            text = text if strangers_count else ""
             return Heard(None, counts=strangers_count, contradiction=text)
         self.fills += 1
         contradiction = ""

@@ -315,7 +315,7 @@ class ClutchOpened(Decision, frozen=True, kw_only=True, tag=True):
 class Discrepancy(Decision, frozen=True, kw_only=True, tag=True):
     """What a venue says and what we hold to be true differ."""
 
-    kind: str  # balance position open_order fill order
+    kind: str  # balance position open_order fill order key position_mode leverage
     subject: str
     expected: str
     found: str

@@ -1,6 +1,8 @@
 """What we want done: frozen wishes, in the imperative; the shell obeys, nothing else acts."""
 
+from decimal import Decimal
 from enum import IntEnum, StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -75,10 +77,36 @@ class QueryOrder(Command, frozen=True, kw_only=True, tag=True):
 
 
 class QueryAccount(Command, frozen=True, kw_only=True, tag=True):
-    """Ask for balances, positions, open orders, fees and settlements of one market."""
+    """Ask for balances, positions, open orders, fees, settlements, position mode and leverage
+    of one market."""
 
     venue: str
     market: str
+    priority: Priority = Priority.DATA
+
+
+class QueryKey(Command, frozen=True, kw_only=True, tag=True):
+    """Ask what the API key in use may do."""
+
+    venue: str
+    priority: Priority = Priority.DATA
+
+
+class SetPositionMode(Command, frozen=True, kw_only=True, tag=True):
+    """One position per instrument, or a long and a short one; only while nothing is open."""
+
+    venue: str
+    market: str
+    mode: Literal["one_way", "hedge"]
+    symbol: str = ""  # where the venue keeps the mode per instrument
+    priority: Priority = Priority.DATA
+
+
+class SetLeverage(Command, frozen=True, kw_only=True, tag=True):
+    """Only while nothing is open in the instrument."""
+
+    instrument: InstrumentId
+    leverage: Decimal
     priority: Priority = Priority.DATA
 
 
@@ -100,6 +128,9 @@ AnyCommand = (
     | CancelAll
     | QueryOrder
     | QueryAccount
+    | QueryKey
+    | SetPositionMode
+    | SetLeverage
     | SetTimer
     | ClearTimer
 )

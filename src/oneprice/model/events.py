@@ -5,6 +5,7 @@ them is worth a look. `at` is the local receive time; `venue_ms` the venue's own
 """
 
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
@@ -72,12 +73,26 @@ class Marked(Event, frozen=True, kw_only=True, tag=True):
 
 
 class FundingForecast(Event, frozen=True, kw_only=True, tag=True):
-    """The rate that will be settled at `due` if nothing changes; an estimate until then."""
+    """The rate that will be settled at `due` if nothing changes; an estimate until then.
+
+    `next_rate` is the venue's own prediction for the settlement after that one, where it has one.
+    """
 
     instrument: InstrumentId
     rate: Decimal
     due: Nanos
     interval_ms: int = 0  # 0: the frame did not say
+    next_rate: Decimal | None = None
+
+
+class FundingSettled(Event, frozen=True, kw_only=True, tag=True):
+    """History: the rate that was settled at an instant, for everybody."""
+
+    instrument: InstrumentId
+    rate: Decimal
+    settled_ms: int
+    interval_ms: int = 0  # 0: the venue did not say
+    mark: Decimal | None = None
 
 
 class TouchQuoted(Event, frozen=True, kw_only=True, tag=True):
@@ -154,6 +169,7 @@ class OrderFilled(Event, frozen=True, kw_only=True, tag=True):
     fee_asset: Asset
     maker: bool = False
     venue_ms: int = 0
+    cause: str = "trade"  # or liquidation, adl, delivery: forced by the venue, order_id "" then
 
 
 class OrderEnded(Event, frozen=True, kw_only=True, tag=True):
@@ -179,6 +195,22 @@ class OrderMissing(Event, frozen=True, kw_only=True, tag=True):
 
 class CancelRefused(Event, frozen=True, kw_only=True, tag=True):
     """The cancel came too late or named no order; the order's own state decides."""
+
+    order_id: OrderId
+    reason: str
+    text: str = ""
+
+
+class OrderAmended(Event, frozen=True, kw_only=True, tag=True):
+    """The order rests at this price with this total size from now on."""
+
+    order_id: OrderId
+    ticks: Ticks
+    lots: Lots
+
+
+class AmendRefused(Event, frozen=True, kw_only=True, tag=True):
+    """The order stays as it was, or is gone; its own state decides."""
 
     order_id: OrderId
     reason: str
@@ -239,6 +271,33 @@ class OpenOrderReported(Event, frozen=True, kw_only=True, tag=True):
     filled_lots: Lots
 
 
+class PositionModeReported(Event, frozen=True, kw_only=True, tag=True):
+    """Whether long and short positions of one instrument are one or two ("hedge")."""
+
+    venue: str
+    market: str
+    mode: Literal["one_way", "hedge"]
+    symbol: str = ""  # "" means every instrument of the market
+
+
+class LeverageReported(Event, frozen=True, kw_only=True, tag=True):
+    """The leverage set for an instrument, and how its margin is held."""
+
+    instrument: InstrumentId
+    leverage: Decimal
+    margin: Literal["cross", "isolated", ""] = ""  # "": the venue did not say
+
+
+class KeyReported(Event, frozen=True, kw_only=True, tag=True):
+    """What the API key in use may do. What a venue does not tell counts as permitted."""
+
+    venue: str
+    may_trade: bool
+    may_withdraw: bool
+    addresses: tuple[str, ...] = ()  # the key is bound to these; none: any
+    expires_ms: int = 0  # 0: never, or not told
+
+
 class AccountChecked(Event, frozen=True, kw_only=True, tag=True):
     """Everything the venue was asked at start has been answered for one market."""
 
@@ -280,6 +339,7 @@ AnyEvent = (
     | MarketTraded
     | Marked
     | FundingForecast
+    | FundingSettled
     | TouchQuoted
     | CandleClosed
     | InstrumentListed
@@ -291,11 +351,16 @@ AnyEvent = (
     | OrderUncertain
     | OrderMissing
     | CancelRefused
+    | OrderAmended
+    | AmendRefused
     | BalanceReported
     | PositionReported
     | FundingBooked
     | FeesReported
     | OpenOrderReported
+    | PositionModeReported
+    | LeverageReported
+    | KeyReported
     | AccountChecked
     | LinkChanged
     | TimerFired

@@ -70,6 +70,15 @@ class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True):
     asks_max: int = 3  # questions to the venue before a difference is believed, count
 
 
+class AccountSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """On what terms our accounts trade. One position per instrument is always expected."""
+
+    # "venue:market" or an instrument -> leverage that the venue must show; others: any.
+    leverage: Mapping[str, Decimal] = {}
+    adjust: bool = False  # change what differs, while nothing is open; else only tell
+    withdrawal_keys: bool = False  # True: trade with a key that may withdraw, against all advice
+
+
 class MarketSettings(msgspec.Struct, frozen=True, kw_only=True):
     """When the market may be looked at."""
 
@@ -92,6 +101,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     instruments: tuple[InstrumentId, ...] = ()
     on_stop: Literal["close", "keep"] = "close"  # holdings, when a stop is requested
     stop_patience_ms: int = 1_000  # of one closing order at a stop, milliseconds
+    account: AccountSettings = AccountSettings()
     market: MarketSettings = MarketSettings()
     gate: GateSettings = GateSettings()
     orders: OrderSettings = OrderSettings()
