@@ -82,3 +82,46 @@ async def test_a_cancel_takes_back_an_order_that_still_waits_and_it_is_never_sen
     await asyncio.sleep(0.05)
     assert way.given_up == [("place:o1", "venue_busy")]
     assert way.sent == ["place:o2"]
+
+
+async def test_a_turn_is_taken_in_line_and_counts_as_spent() -> None:
+    way = Way()
+    for tag in ("x", "y"):
+        way.put(tag, Priority.UNWIND)
+    turn = asyncio.create_task(way.outbox.turn((("orders", 1),)))
+    await asyncio.sleep(0.05)
+    assert not turn.done()
+    way.put("urgent", Priority.UNWIND)
+    await asyncio.wait_for(turn, 2)
+    assert way.sent == ["x", "y", "urgent"], "the urgent one went before the turn"
+    assert way.outbox.pacer.used("orders", Clock().now()) >= 1
+
+
+async def test_whoever_no_longer_waits_for_a_turn_spends_nothing() -> None:
+    way = Way()
+    for tag in ("x", "y"):
+        way.put(tag, Priority.UNWIND)
+    turn = asyncio.create_task(way.outbox.turn((("orders", 2),)))
+    await asyncio.sleep(0.02)
+    turn.cancel()
+    await asyncio.sleep(0.3)
+    assert len(way.outbox) == 0
+    assert way.outbox.pacer.used("orders", Clock().now()) == 0
+
+
+async def test_a_large_request_is_not_starved_by_small_ones_behind_it() -> None:
+    way = Way()
+    way.put("x", Priority.UNWIND)
+    way.outbox.put(Request(tag="large", priority=Priority.CANCEL, cost=(("orders", 2),)))
+    for number in range(5):
+        way.put(f"small{number}", Priority.CANCEL)
+    await asyncio.sleep(1.0)
+    assert way.sent[:2] == ["x", "large"]
+
+
+async def test_a_shortage_of_one_allowance_holds_up_no_other() -> None:
+    way = Way()
+    for tag in ("x", "y", "waits"):
+        way.put(tag, Priority.UNWIND)
+    way.outbox.put(Request(tag="other", priority=Priority.DATA, cost=(("elsewhere", 1),)))
+    assert way.sent == ["x", "y", "other"]

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from oneprice.model.commands import Priority
 from oneprice.model.units import MILLI, SECOND
-from oneprice.shell.pacing import SHARE, Pacer
+from oneprice.shell.pacing import GUARD_NS, SHARE, Pacer
 from oneprice.venues.contract import Limit
 
 ROLLING = Limit(bucket="orders", count=10, per_ms=1000, left_header="left")
@@ -60,19 +60,66 @@ def test_a_saturating_sender_uses_the_allowance() -> None:
     assert len(sent) / (sent[-1][0] / SECOND + 1) >= 0.95 * 10
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 19)), min_size=1, max_size=80),
+)
+def test_a_rolling_window_holds_however_unevenly_the_requests_travel(steps) -> None:
+    sent = drive(ROLLING, [(pause, 1) for pause, _ in steps], Priority.UNWIND)
+    heard = sorted(t + way * MILLI for (t, _), (_, way) in zip(sent, steps, strict=True))
+    for end in heard:
+        assert sum(end - SECOND < t <= end for t in heard) <= 10
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9_000), st.integers(0, 19)), min_size=1, max_size=60),
+)
+def test_a_calendar_window_holds_however_unevenly_the_requests_travel(steps) -> None:
+    limit = Limit(bucket="weight", count=10, per_ms=10_000, window="calendar")
+    sent = drive(limit, [(pause, 1) for pause, _ in steps], Priority.UNWIND)
+    windows: dict[int, int] = {}
+    for (t, _), (_, way) in zip(sent, steps, strict=True):
+        window = (t + way * MILLI) // (10 * SECOND)
+        windows[window] = windows.get(window, 0) + 1
+    assert max(windows.values()) <= 10
+
+
+def test_calendar_windows_are_those_of_the_venues_clock() -> None:
+    pacer = Pacer([CALENDAR])
+    pacer.ahead_ns = 30 * SECOND
+    pacer.spend((("weight", 100),), 0)
+    assert pacer.wait_ns((("weight", 1),), Priority.UNWIND, 0) == 30 * SECOND + GUARD_NS
+
+
+def test_what_an_answer_says_of_a_window_that_is_over_counts_no_more() -> None:
+    pacer = Pacer([CALENDAR])
+    cost = (("weight", 1),)
+    pacer.learn(cost, {"used": "100"}, 59 * SECOND, 61 * SECOND)
+    assert pacer.wait_ns(cost, Priority.UNWIND, 61 * SECOND) == 0
+
+
+def test_an_allowance_that_the_venue_states_replaces_ours_and_keeps_what_is_spent() -> None:
+    pacer = Pacer([ROLLING])
+    pacer.spend((("orders", 8),), 0)
+    pacer.declare(Limit(bucket="orders", count=20, per_ms=1000))
+    assert pacer.wait_ns((("orders", 12),), Priority.UNWIND, 0) == 0
+    assert pacer.wait_ns((("orders", 13),), Priority.UNWIND, 0) > 0
+    pacer.learn(ONE, {"left": "0"}, 0, 0)
+    assert pacer.used("orders", 0) == 20, "the headers we know are still read"
+
+
 def test_headers_tell_of_other_clients() -> None:
     pacer = Pacer([ROLLING, CALENDAR])
-    pacer.learn(ONE, {"left": "0"}, 0)
+    pacer.learn(ONE, {"left": "0"}, 0, 0)
     assert pacer.wait_ns(ONE, Priority.UNWIND, 0) > 0
-    pacer.learn((("weight", 1),), {"used": "100"}, 0)
-    assert pacer.wait_ns((("weight", 1),), Priority.UNWIND, 0) == 60 * SECOND
+    pacer.learn((("weight", 1),), {"used": "100"}, 0, 0)
+    assert pacer.wait_ns((("weight", 1),), Priority.UNWIND, 0) == 60 * SECOND + GUARD_NS
 
 
 @given(st.text(max_size=10))
 def test_an_odd_header_changes_nothing_and_never_raises(text: str) -> None:
     pacer = Pacer([ROLLING])
-    pacer.learn(ONE, {"left": text, "used": text}, 0)
-    pacer.learn(ONE, {}, 0)
+    pacer.learn(ONE, {"left": text, "used": text}, 0, 0)
+    pacer.learn(ONE, {}, 0, 0)
     if not (text.isascii() and text.isdigit()):
         assert pacer.used("orders", 0) == 0
 

@@ -61,7 +61,6 @@ class Client:
         self.opened = 0
         spec = SocketSpec(
             name="s", role="public", market="", host="ws", path="", ping=ping,
-            connects_per_5min=300,
         )  # fmt: skip
 
         async def url() -> str:

@@ -13,7 +13,15 @@ import msgspec
 
 from oneprice.core.engine import Engine
 from oneprice.core.strategy import Decision
-from oneprice.model.commands import AnyCommand, ClearTimer, QueryAccount, SetTimer
+from oneprice.model.commands import (
+    AnyCommand,
+    CancelOrder,
+    ClearTimer,
+    QueryAccount,
+    QueryKey,
+    SetPositionMode,
+    SetTimer,
+)
 from oneprice.model.events import (
     AnyEvent,
     BookReady,
@@ -34,7 +42,7 @@ class InputKind(IntEnum):
     FRAME = 1  # source venue/socket, payload the frame
     ANSWER = 16  # source venue/feed or venue/trade, payload an Answer
     EVENT = 17  # made by the shell: link, timer, stop, local refusal; payload the event
-    DROPPED = 18  # source venue/socket: the books on it are lost
+    DROPPED = 18  # source venue/socket, payload the instruments whose books it carried
     OPEN = 19  # source venue: the wanted channels; payload a list of Wanted
     TURN = 20  # everything readable was applied
     SILENT = 21  # source venue, payload an instrument id: its stream said nothing for too long
@@ -78,6 +86,7 @@ _ANSWERS = msgspec.json.Decoder(Answer)
 _EVENTS: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _WANTED = msgspec.json.Decoder(list[Wanted])
 _MARKETS = msgspec.json.Decoder(list[tuple[str, str]])
+_NAMES = msgspec.json.Decoder(list[InstrumentId])
 
 
 class Desk:
@@ -142,10 +151,12 @@ class Desk:
         self._record(InputKind.EVENT, "", event.at, event)
         self._take("", [event])
 
-    def dropped(self, venue: str, socket: str, at: Nanos) -> None:
-        """A public socket went down: every book on it is unknown."""
-        self._record(InputKind.DROPPED, f"{venue}/{socket}", at, None)
-        self._take(venue, self._dialects[venue].feed.dropped(socket, at))
+    def dropped(
+        self, venue: str, socket: str, instruments: Sequence[InstrumentId], at: Nanos
+    ) -> None:
+        """A public connection went down: every book on it is unknown."""
+        self._record(InputKind.DROPPED, f"{venue}/{socket}", at, instruments)
+        self._take(venue, self._dialects[venue].feed.dropped(instruments, at))
 
     def silent(self, venue: str, instrument: InstrumentId, at: Nanos) -> None:
         """A stream said nothing for too long: its book is unknown, however alive the socket."""
@@ -175,16 +186,13 @@ class Desk:
         Each command is said when the one before has left: the first leg does not wait for the
         words of the second.
         """
-        for command in turn.commands:
-            if isinstance(command, (SetTimer, ClearTimer)):
-                continue
-            venue = (
-                command.venue
-                if isinstance(command, QueryAccount)
-                else command.instrument.partition(":")[0]
-            )
+        for venue, commands in _said_together(turn.commands):
             try:
-                requests = _trade_of(self._dialects[venue]).encode(command, turn.at)
+                trade = _trade_of(self._dialects[venue])
+                if len(commands) == 1:
+                    requests = trade.encode(commands[0], turn.at)
+                else:
+                    requests = trade.batch(commands, turn.at)
             except Exception as error:  # the other legs and the timers must not suffer for it
                 turn.faults.append(error)
                 continue
@@ -232,7 +240,7 @@ class Desk:
             case InputKind.EVENT:
                 self.event(_EVENTS.decode(payload))
             case InputKind.DROPPED:
-                self.dropped(venue, rest, at)
+                self.dropped(venue, rest, _NAMES.decode(payload), at)
             case InputKind.OPEN:
                 self.open(venue, _WANTED.decode(payload), at)
             case InputKind.SILENT:
@@ -245,6 +253,36 @@ class Desk:
                     pass  # nothing leaves, but the dialects remember what they said
                 return turn
         return None
+
+
+def _said_together(commands: Sequence[AnyCommand]) -> Iterator[tuple[str, list[AnyCommand]]]:
+    """Commands for venues, one by one; neighbouring cancels at one venue are one list."""
+    run: list[AnyCommand] = []
+    held = ""
+    for command in commands:
+        if isinstance(command, (SetTimer, ClearTimer)):
+            continue
+        venue = _venue_of(command)
+        if run and (venue != held or not isinstance(command, CancelOrder)):
+            yield held, run
+            run = []
+        if isinstance(command, CancelOrder):
+            held = venue
+            run.append(command)
+        else:
+            yield venue, [command]
+    if run:
+        yield held, run
+
+
+def _venue_of(command: AnyCommand) -> str:
+    match command:
+        case QueryAccount() | QueryKey() | SetPositionMode():
+            return command.venue
+        case SetTimer() | ClearTimer():
+            raise ValueError(f"a timer is for no venue: {command.timer}")
+        case _:
+            return command.instrument.partition(":")[0]
 
 
 def _trade_of(dialect: Dialect) -> Trade:

@@ -43,6 +43,7 @@ class Http:
                     body=body,
                     headers=headers,
                     order_id=request.order_id,
+                    order_ids=request.order_ids,
                 )
         except TimeoutError:
             return self._nothing(request, "timeout")
@@ -51,7 +52,13 @@ class Http:
 
     @staticmethod
     def _nothing(request: Request, detail: str) -> Answer:
-        return Answer(tag=request.tag, status=0, order_id=request.order_id, detail=detail)
+        return Answer(
+            tag=request.tag,
+            status=0,
+            order_id=request.order_id,
+            order_ids=request.order_ids,
+            detail=detail,
+        )
 
     async def close(self) -> None:
         if self._session is not None:

@@ -9,7 +9,7 @@ import msgspec
 from oneprice.model.commands import Priority
 from oneprice.model.units import MILLI, SECOND
 from oneprice.shell.clock import Clock
-from oneprice.shell.pacing import Pacer
+from oneprice.shell.pacing import Cost, Pacer
 from oneprice.venues.contract import Request
 
 ENTRY_PATIENCE_NS = 500 * MILLI  # an entry that waited so long is for a market that is gone
@@ -19,18 +19,21 @@ RETRY_NS = 5 * MILLI  # how soon a request is tried again whose socket is still 
 
 
 class Waiting(msgspec.Struct, order=True):
-    """A request in line. Ordered by priority, then by arrival."""
+    """A request in line, or somebody who asks for his turn. By priority, then by arrival."""
 
     priority: Priority
     number: int
     since: int
-    request: Request
+    cost: Cost
+    request: Request | None = None
+    turn: asyncio.Future[None] | None = None
 
 
 class Outbox:
     """Lets requests go when the pacer agrees and `ready` says that their way is open.
 
     `send` must not block; `give_up` hears of requests that were never sent, with the reason.
+    Nobody is passed by a less urgent one that needs the same allowance.
     """
 
     def __init__(
@@ -62,20 +65,32 @@ class Outbox:
             return
         now = self._clock.now()
         if not self._line and self._wait(request, now) == 0:
-            self._go(request, now)
+            self.pacer.spend(request.cost, now)
+            self._send(request)
             return
         if len(self._line) >= QUEUE_MAX:
             self._give_up(request, "rate_limited")
             return
+        self._queue(Waiting(request.priority, 0, now, request.cost, request=request))
+
+    async def turn(self, cost: Cost, priority: Priority = Priority.DATA) -> None:
+        """Wait in line like a request, however long; the cost counts as spent on return."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue(Waiting(priority, 0, self._clock.now(), cost, turn=turn))
+        await turn
+
+    def _queue(self, waiting: Waiting) -> None:
         self._number += 1
-        bisect.insort(self._line, Waiting(request.priority, self._number, now, request))
+        waiting.number = self._number
+        bisect.insort(self._line, waiting)
         self._pump()
 
     def _take_back(self, request: Request) -> bool:
         for waiting in self._line:
-            if waiting.request.order_id == request.order_id and waiting.request.places:
+            held = waiting.request
+            if held is not None and held.places and held.order_id == request.order_id:
                 self._line.remove(waiting)
-                self._give_up(waiting.request, "venue_busy")
+                self._give_up(held, "venue_busy")
                 return True
         return False
 
@@ -83,7 +98,10 @@ class Outbox:
         if self._wake is not None:
             self._wake.cancel()
         for waiting in self._line:
-            self._give_up(waiting.request, "closing")
+            if waiting.request is not None:
+                self._give_up(waiting.request, "closing")
+            elif waiting.turn is not None:
+                waiting.turn.cancel()
         self._line.clear()
 
     def __len__(self) -> int:
@@ -95,28 +113,51 @@ class Outbox:
             return RETRY_NS
         return wait
 
-    def _go(self, request: Request, now: int) -> None:
-        self.pacer.spend(request.cost, now)
-        self._send(request)
-
     def _pump(self) -> None:
         if self._wake is not None:
             self._wake.cancel()
             self._wake = None
         now = self._clock.now()
         soonest = SECOND
+        short: set[str] = set()  # allowances for which somebody more urgent waits
         for waiting in list(self._line):
-            age = now - waiting.since
-            entry = waiting.priority is Priority.ENTRY
-            wait = self._wait(waiting.request, now)
+            if waiting.turn is not None and waiting.turn.done():
+                self._line.remove(waiting)  # whoever asked has gone
+                continue
+            wait = self._look(waiting, now, short)
             if wait == 0:
                 self._line.remove(waiting)
-                self._go(waiting.request, now)
-            elif age > (ENTRY_PATIENCE_NS if entry else OTHER_PATIENCE_NS):
+                self._let_go(waiting, now)
+            elif self._is_late(waiting, now):
                 self._line.remove(waiting)
-                self._give_up(waiting.request, "rate_limited")
+                if waiting.request is not None:
+                    self._give_up(waiting.request, "rate_limited")
             else:
                 soonest = min(soonest, wait)
         if self._line:
             loop = asyncio.get_running_loop()
             self._wake = loop.call_later(max(soonest, MILLI) / SECOND, self._pump)
+
+    def _look(self, waiting: Waiting, now: int, short: set[str]) -> int:
+        """How long one must wait; what it waits for is noted in `short`."""
+        if any(name in short for name, _ in waiting.cost):
+            return SECOND
+        wait, names = self.pacer.shortage(waiting.cost, waiting.priority, now)
+        short.update(names)
+        if wait == 0 and waiting.request is not None and not self._ready(waiting.request):
+            return RETRY_NS
+        return wait
+
+    def _let_go(self, waiting: Waiting, now: int) -> None:
+        self.pacer.spend(waiting.cost, now)
+        if waiting.request is not None:
+            self._send(waiting.request)
+        elif waiting.turn is not None:
+            waiting.turn.set_result(None)
+
+    @staticmethod
+    def _is_late(waiting: Waiting, now: int) -> bool:
+        if waiting.request is None:
+            return False
+        entry = waiting.priority is Priority.ENTRY
+        return now - waiting.since > (ENTRY_PATIENCE_NS if entry else OTHER_PATIENCE_NS)

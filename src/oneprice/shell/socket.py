@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 import picows
@@ -12,7 +11,8 @@ from oneprice.shell.clock import Clock
 from oneprice.venues.contract import SocketSpec
 
 BACKOFF_FIRST_S = 0.02
-BACKOFF_MAX_S = 30.0
+BACKOFF_MAX_S = 30.0  # while nobody answers
+BACKOFF_FLAPPING_S = 2.0  # while it comes up and is lost again: the venue is there
 STABLE_NS = 5 * SECOND  # a connection that lived so long starts the back-off anew
 FRAME_BYTES_MAX = 16 * 1024 * 1024
 _TEXT, _BINARY = picows.WSMsgType.TEXT, picows.WSMsgType.BINARY
@@ -33,6 +33,7 @@ class _Listener(picows.WSListener):
         owner = self._owner
         heard = owner.heard = owner.clock.now()
         if kind is _TEXT or kind is _BINARY:
+            owner.frames += 1
             if frame.fin:
                 owner.on_frame(frame.get_payload_as_bytes(), heard)
             else:
@@ -52,7 +53,8 @@ class _Listener(picows.WSListener):
 class Connection:
     """Keeps one socket of a venue connected until told to stop.
 
-    `url` is asked before every attempt (a listen key may be new); it may raise ConnectionError.
+    `url` is asked before every attempt (a listen key may be new) and may take its time, so that
+    attempts stay within the venue's allowance; it may raise ConnectionError or TimeoutError.
     `on_open` runs after each connect and subscribes or logs in; `on_close` tells the reason.
     """
 
@@ -73,10 +75,12 @@ class Connection:
         self.heard = 0
         self.close_reason = ""
         self.connects = 0
+        self.opened_at = 0
+        self.frames = 0  # heard since it was opened
+        self.muted = False  # for the owner: what is heard no longer counts
         self._url = url
         self._on_open = on_open
         self._on_close = on_close
-        self._attempts: deque[int] = deque()
         self._task: asyncio.Task[None] | None = None
         self._defect: Exception | None = None
 
@@ -111,8 +115,8 @@ class Connection:
     async def _live(self) -> None:
         failures = 0
         while True:
-            await self._budget()
             opened = self.clock.now()
+            before = self.connects
             reason = await self._once()
             if self.clock.now() - opened > STABLE_NS:
                 failures = 0
@@ -120,13 +124,15 @@ class Connection:
             if self._defect is not None:
                 raise self._defect
             # Full jitter keeps many clients of one venue from coming back in step.
-            ceiling = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**failures)
+            longest = BACKOFF_FLAPPING_S if self.connects > before else BACKOFF_MAX_S
+            ceiling = min(longest, BACKOFF_FIRST_S * 2**failures)
             await asyncio.sleep(ceiling * random.uniform(0.5, 1.0))
             failures = min(failures + 1, 16)
 
     async def _once(self) -> str:
         """One life of the connection; returns why it ended."""
         self.close_reason = ""
+        self.frames = 0
         transport: picows.WSTransport | None = None
         helpers: list[asyncio.Task[None]] = []
         try:
@@ -134,7 +140,7 @@ class Connection:
                 lambda: _Listener(self), await self._url(), max_frame_size=FRAME_BYTES_MAX
             )
             self.connects += 1
-            self.heard = self.clock.now()
+            self.heard = self.opened_at = self.clock.now()
             helpers.append(asyncio.create_task(self._heartbeat(transport)))
             helpers.append(asyncio.create_task(self._open(transport)))
             await transport.wait_disconnected()
@@ -176,15 +182,3 @@ class Connection:
                     transport.send(_TEXT, ping.payload)
                 else:
                     transport.send_ping()
-
-    async def _budget(self) -> None:
-        """Stay inside the venue's connection attempts per five minutes, with half to spare."""
-        span = 300 * SECOND
-        allowed = max(1, self.spec.connects_per_5min // 2)
-        while len(self._attempts) >= allowed:
-            wait = self._attempts[0] + span - self.clock.now()
-            if wait <= 0:
-                self._attempts.popleft()
-            else:
-                await asyncio.sleep(wait / SECOND)
-        self._attempts.append(self.clock.now())

@@ -15,11 +15,24 @@ How the shell uses a dialect
              `Feed.snapshot(id)` again, or where that is None subscribes the topic anew.
   silence    when a book's stream says nothing for too long the shell calls `Feed.silenced`: that
              book is lost (FeedLost "silent") and resynced as after a gap.
-  drop       when a public socket is lost the shell calls `Feed.dropped(socket, at)`: every book on
-             it is lost (FeedLost "disconnected"); then it reconnects and subscribes again.
+  drop       when a public connection is lost the shell calls `Feed.dropped(instruments, at)` with
+             what it carried (many connections may share one SocketSpec): those books are lost
+             (FeedLost "disconnected"); then it reconnects and subscribes again.
+  renewal    before a venue cuts a connection by age the shell opens another, subscribes it, and
+             gives the dialect its frames from there on: what comes twice must change nothing.
+  login      after connecting, the requests of `Trade.login` that name the socket are sent one by
+             one, each acknowledged by an Ack "login": a signed login, or fixed subscriptions.
+  door       where a SocketSpec has a `door` other than "none", the requests of `Feed.door`
+             (public), or those of `Trade.login` (others) that name no socket, are sent over HTTP
+             before every connect; the answer yields
+             an Ack "key" whose text is the key, or the whole url.
   orders     `Trade.encode(command, at)` gives requests; each is signed by `Trade.sign` at the very
              moment of sending with the venue's time; answers come back through `Trade.decode`
              (socket) or `Trade.answered` (HTTP; status 0 means no answer: timeout or lost).
+  batch      several commands of one kind for one venue go to `Trade.batch`, which puts them into as
+             few requests as the venue allows.
+  history    `Feed.history(...)` gives the first request for a range of the past; answers yield
+             FundingSettled or CandleClosed, pages come by `follow_ups`.
   more       after each `answered` the shell sends what `follow_ups()` hands over, once: further
              pages, or a second question that the first answer made necessary.
 """
@@ -65,13 +78,18 @@ class SocketSpec(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     ping: Ping
     topics_per_request: int = 10
+    # One request takes only topics that are equal up to this sign, e.g. ":" in "/level2:BTC-USDT".
+    same_until: str = ""
     topics_max: int = 200  # per connection; the shell opens another beyond
     args_chars_max: int = 0  # 0: no limit named
     requests_per_second: float = 5.0  # messages we may send on it
-    connects_per_5min: int = 300
+    connect_cost: tuple[tuple[str, int], ...] = ()  # (bucket, amount) of each attempt to connect
     life_ms: int = 0  # the venue cuts after so long; 0: not stated
+    greets: bool = False  # the venue speaks first: what is sent before is lost
     needs_login: bool = False
-    needs_key_path: bool = False  # path contains {key}: Trade.login answers with the listen key
+    # What must be fetched before every connect: "key" replaces {key} in `path`; "url" is the whole
+    # address that the venue tells (host and path are then only where the twin or venue is named).
+    door: Literal["none", "key", "url"] = "none"
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +102,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     sockets: tuple[SocketSpec, ...]
     limits: tuple[Limit, ...]
     refusals: Mapping[str, str]  # the venue's code -> our word, see REFUSALS
-    features: frozenset[str]
+    features: frozenset[str]  # words of FEATURES
+    closed: str = ""  # why nobody can trade here for real any more; "" where one can
     clock_ahead_ms_max: int = 1000  # how far our stamps may run ahead of the venue
 
 
@@ -116,6 +135,45 @@ REFUSALS: tuple[str, ...] = (
 )
 
 
+# What a venue's dialect and twin may have. Each one is proven by a conformance card.
+FEATURES: tuple[str, ...] = (
+    "books",
+    "trades",
+    "touch",  # best bid and ask as a stream of its own, or in the ticker
+    "mark",
+    "index",
+    "funding",
+    "funding_next",  # a prediction for the settlement after the coming one
+    "funding_history",
+    "mark_history",
+    "index_history",
+    "candles",  # as a stream
+    "candle_history",
+    "order_entry_rest",
+    "order_entry_socket",
+    "amend",
+    "cancel",
+    "cancel_all",
+    "batch",
+    "post_only",
+    "fill_or_kill",
+    "reduce_only",
+    "self_trade_prevention",
+    "dead_man_switch",
+    "order_stream",
+    "fill_stream",
+    "position_stream",
+    "balance_stream",
+    "order_query",
+    "account_query",  # balances, positions, open orders
+    "fee_query",
+    "funding_booked",
+    "position_mode",
+    "leverage",
+    "key_query",
+)
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to send: a frame on a socket, or an HTTP call. Unsigned until `Trade.sign`."""
 
@@ -131,11 +189,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     cost: tuple[tuple[str, int], ...] = ()  # (bucket, amount)
     priority: Priority = Priority.DATA
     order_id: str = ""  # set where the request concerns one order: unsure outcomes concern it
+    order_ids: tuple[str, ...] = ()  # set where it concerns several; `order_id` is "" then
+
+    @property
+    def concerns(self) -> tuple[str, ...]:
+        """The orders whose fate hangs on this request."""
+        return self.order_ids or ((self.order_id,) if self.order_id else ())
 
     @property
     def places(self) -> bool:
-        """Whether it brings a new order into the world."""
-        return self.tag.startswith("place:")
+        """Whether it brings new orders into the world; the tag of such a request begins so."""
+        return self.tag.startswith(("place:", "place_many:"))
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +210,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()  # lower-case names
     order_id: str = ""
+    order_ids: tuple[str, ...] = ()
     detail: str = ""  # why there is no answer
 
 
@@ -153,12 +218,15 @@ class Ack(msgspec.Struct, frozen=True, kw_only=True):
     """A control answer for the shell, not for the engine."""
 
     socket: str
-    kind: Literal["login", "subscribe", "unsubscribe", "pong", "key", "closing", "rate", "clock"]
+    kind: Literal[
+        "login", "subscribe", "unsubscribe", "pong", "key", "closing", "rate", "clock", "limit"
+    ]
     ok: bool = True
     request_id: str = ""
-    text: str = ""  # error text; for "key": the listen key; for "clock": the venue's time in ms
+    text: str = ""  # error text; for "key": the key or url; for "clock": the venue's time in ms
     until_ms: int = 0  # for "rate": no request of this bucket before (epoch ms), 0 unknown
     bucket: str = ""
+    limit: Limit | None = None  # for "limit": the allowance as the venue itself states it today
 
 
 Output = AnyEvent | Ack
@@ -181,6 +249,17 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     depth: int = 50  # the dialect takes the smallest depth the venue has that is not below
     trades: bool = False
     ticker: bool = True  # mark, index, funding; best bid and ask where the venue has it
+    candles_ms: tuple[int, ...] = ()  # bars of trades to stream, by length in milliseconds
+
+
+class HistoryWanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of the past of one instrument; both ends included, epoch milliseconds."""
+
+    instrument: InstrumentId
+    kind: Literal["trade", "mark", "index", "funding"]  # candles of, or settled funding rates
+    start_ms: int
+    end_ms: int
+    interval_ms: int = 60_000  # of candles
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -205,11 +284,13 @@ class Feed(Protocol):
     def topics(self, wanted: Iterable[Wanted]) -> Sequence[Topic]: ...
     def subscribe(self, topics: Sequence[Topic], request_id: int, *, on: bool) -> bytes: ...
     def snapshot(self, instrument: InstrumentId) -> Request | None: ...
+    def history(self, wanted: HistoryWanted) -> Sequence[Request]: ...
+    def door(self, socket: str) -> Sequence[Request]: ...
     def clock(self) -> Request: ...
     def decode(self, socket: str, frame: bytes, at: Nanos) -> Sequence[Output]: ...
     def answered(self, answer: Answer, at: Nanos) -> Sequence[Output]: ...
     def follow_ups(self) -> Sequence[Request]: ...
-    def dropped(self, socket: str, at: Nanos) -> Sequence[Output]: ...
+    def dropped(self, instruments: Sequence[InstrumentId], at: Nanos) -> Sequence[Output]: ...
     def silenced(self, instrument: InstrumentId, at: Nanos) -> Sequence[Output]: ...
 
 
@@ -221,6 +302,7 @@ class Trade(Protocol):
     def login(self, socket: str) -> Sequence[Request]: ...
     def sign(self, request: Request, venue_ms: int) -> Request: ...
     def encode(self, command: AnyCommand, at: Nanos) -> Sequence[Request]: ...
+    def batch(self, commands: Sequence[AnyCommand], at: Nanos) -> Sequence[Request]: ...
     def decode(self, socket: str, frame: bytes, at: Nanos) -> Sequence[Output]: ...
     def answered(self, answer: Answer, at: Nanos) -> Sequence[Output]: ...
     def follow_ups(self) -> Sequence[Request]: ...
