@@ -118,6 +118,8 @@ PARTS = {
     ],
     "balances": [{"asset": "USDT", "balance": "5012.39", "availableBalance": "4813.35"}],
     "positions": [],
+    "mode": {"dualSidePosition": False},
+    "config:BTCUSDT": [{"symbol": "BTCUSDT", "leverage": 3, "marginType": "ISOLATED"}],
     "fee:BTCUSDT": {
         "symbol": "BTCUSDT",
         "makerCommissionRate": "0.0002",
@@ -150,11 +152,15 @@ def test_an_account_is_checked_when_every_part_has_answered() -> None:
         "OpenOrderReported",
         "BalanceReported",
         "PositionReported",
+        "PositionModeReported",
         "FeesReported",
+        "LeverageReported",
         "FundingBooked",
         "AccountChecked",
     ]
-    order, balance, flat, fees, funding, _ = events
+    order, balance, flat, mode, fees, leverage, funding, _ = events
+    assert (mode.market, mode.mode, mode.symbol) == ("usdm", "one_way", "")
+    assert (leverage.instrument, leverage.leverage, leverage.margin) == (USDM.id, 3, "isolated")
     assert isinstance(order, OpenOrderReported) and order.lots == 10
     assert isinstance(balance, BalanceReported) and balance.total == Decimal("5012.39")
     assert isinstance(flat, PositionReported) and flat.lots == 0

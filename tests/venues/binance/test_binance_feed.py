@@ -116,13 +116,13 @@ def test_an_overflowing_buffer_starts_over() -> None:
     assert isinstance(lost, FeedLost) and "no snapshot" in lost.detail
 
 
-def test_a_dropped_socket_loses_its_books_and_no_others() -> None:
+def test_a_dropped_connection_loses_the_books_it_carried_and_no_others() -> None:
     feed = feed_of(SPOT, USDM)
     feed.decode("spot_public", spot_depth(100, 100), AT)
     feed.answered(snapshot(SPOT, 100), AT)
-    assert feed.dropped("usdm_market", AT) == []
-    (lost,) = feed.dropped("spot_public", AT)
-    assert lost == FeedLost(at=AT, instrument=SPOT.id, reason="disconnected", detail="spot_public")
+    assert feed.dropped([], AT) == []
+    (lost,) = feed.dropped([SPOT.id], AT)
+    assert lost == FeedLost(at=AT, instrument=SPOT.id, reason="disconnected")
     assert not feed.books[SPOT.id].known
 
 
@@ -400,7 +400,7 @@ def test_no_mutation_of_a_frame_makes_decode_raise(
         cut = place % (len(frame) + 1)
         frame = frame[:cut] + piece + frame[cut + len(piece) :]
     feed.decode(socket, frame, AT)
-    feed.dropped("spot_public", AT)
+    feed.dropped([SPOT.id], AT)
     feed.decode("spot_public", spot_depth(100, 100), AT)
     for tag in (f"snapshot:{SPOT.id}", "instruments:spot", "instruments_intervals:usdm", "clock"):
         feed.answered(Answer(tag=tag, status=200, body=frame), AT)

@@ -30,7 +30,7 @@ from oneprice.model.commands import (
     TimeInForce,
 )
 from oneprice.model.events import (
-    CancelRefused,
+    AmendRefused,
     OrderAccepted,
     OrderEnded,
     OrderRefused,
@@ -143,7 +143,7 @@ def test_an_order_says_the_same_over_websocket_and_rest(
     assert (said["quantity"], said["price"]) == (
         ("0.0001", "6000") if item is SPOT else ("0.01", "60000")
     )
-    assert said["timeInForce"] == "IOC" and said["selfTradePreventionMode"] == "EXPIRE_MAKER"
+    assert said["timeInForce"] == "IOC" and said["selfTradePreventionMode"] == "EXPIRE_TAKER"
     assert said.get("reduceOnly") == (None if item is SPOT else "true")
     assert request.order_id == "arb-0001" and request.signed
     assert bool(request.socket) == (options is None)
@@ -157,19 +157,20 @@ def test_a_client_id_that_the_market_refuses_is_never_sent() -> None:
         trade().encode(place(USDM, order_id="x" * 37), AT)
 
 
-def test_coin_margined_orders_and_unknown_instruments_are_errors() -> None:
-    coin = instrument("coinm", "BTCUSD_PERP", "0.1", "1")
-    with pytest.raises(ValueError, match="not traded"):
-        trade(None, coin).encode(place(coin), AT)
+def test_unknown_instruments_and_markets_are_errors() -> None:
+    with pytest.raises(ValueError, match="not listed"):
+        trade().encode(place(instrument("coinm", "BTCUSD_PERP", "0.1", "1")), AT)
     with pytest.raises(ValueError, match="expected one of"):
-        trade().encode(QueryAccount(venue="binance", market="coinm"), AT)
+        trade().encode(QueryAccount(venue="binance", market="options"), AT)
 
 
 def test_every_cost_names_a_bucket_that_exists() -> None:
     buckets = {each.bucket for each in SPEC.limits}
-    sides = trade(BinanceSettings(wanted=(SPOT.id, USDM.id)))
+    coin = instrument("coinm", "BTCUSD_PERP", "0.1", "1")
+    wanted = (SPOT.id, USDM.id, coin.id)
+    sides = trade(BinanceSettings(wanted=wanted, dead_man_ms=120_000), coin)
     requests = [request for _, request in sides.keep_alive()]
-    for item in (SPOT, USDM):
+    for item in (SPOT, USDM, coin):
         wish = {"order_id": "a", "instrument": item.id}
         amend = AmendOrder(**wish, side=Side.BUY, ticks=Ticks(1), lots=Lots(1))
         for command in (place(item), amend, CancelOrder(**wish), QueryOrder(**wish)):
@@ -339,7 +340,7 @@ def test_a_replaced_spot_order_lives_on_under_its_id() -> None:
             400,
             -2022,
             ("FAILURE", "NOT_ATTEMPTED", {"code": -2011, "msg": "Unknown order sent."}, None),
-            CancelRefused,
+            AmendRefused,
         ),
     ],
 )

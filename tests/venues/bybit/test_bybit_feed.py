@@ -161,10 +161,10 @@ def test_a_deeper_wish_for_a_book_that_exists_is_refused_aloud(feed: BybitFeed) 
         feed.topics([Wanted(instrument="bybit:linear:NOPE")])
 
 
-def test_a_lost_socket_loses_its_books_and_only_those(feed: BybitFeed) -> None:
+def test_a_lost_connection_loses_the_books_it_carried_and_only_those(feed: BybitFeed) -> None:
     feed.topics([Wanted(instrument=LINEAR), Wanted(instrument=INVERSE)])
     feed.decode("linear", frame(5, "snapshot"), AT)
-    out = feed.dropped("linear", AT)
+    out = feed.dropped([LINEAR], AT)
     assert [(e.instrument, e.reason) for e in out] == [(LINEAR, "disconnected")]
     assert not feed.books[LINEAR].known
     assert feed.decode("linear", frame(6), AT) == ()

@@ -125,7 +125,7 @@ def test_every_request_has_its_own_id_across_restarts() -> None:
 def test_answers_that_never_come_do_not_fill_the_memory(trade: BybitTrade) -> None:
     for n in range(5000):
         trade.encode(place(f"a-{n}"), AT)
-    assert len(trade._asked) <= 4096
+    assert len(trade._orders._asked) <= 4096
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,23 @@ def row(kind: str, tick: str, step: str, least: dict[str, str]) -> dict[str, obj
     return found | ({"contractType": kind, "marginAsset": "USDT"} if kind else {})
 
 
+def coin_row() -> dict[str, object]:
+    inverse = row("PERPETUAL", "0.1", "1", {"filterType": "MAX_NUM_ORDERS"})
+    del inverse["status"]
+    return inverse | {
+        "symbol": "BTCUSD_PERP",
+        "pair": "BTCUSD",
+        "quoteAsset": "USD",
+        "marginAsset": "BTC",
+        "contractSize": 100,
+        "contractStatus": "TRADING",
+    }
+
+
 ROWS = {
     "spot": row("", "0.01", "0.00001", {"filterType": "NOTIONAL", "minNotional": "5"}),
     "usdm": row("PERPETUAL", "0.10", "0.001", {"filterType": "MIN_NOTIONAL", "notional": "100"}),
+    "coinm": coin_row(),
 }
 
 

@@ -25,15 +25,19 @@ from oneprice.venues.binance.private_frames import (
     FuturesPosition,
     Income,
     OrderState,
+    PositionSides,
     SpotAccount,
     SpotFees,
+    SymbolConfig,
     UpdatedPosition,
 )
 from oneprice.venues.binance.refusals import Verdict
-from oneprice.venues.binance.reports import position
+from oneprice.venues.binance.reports import futures_id, position
+from oneprice.venues.binance.standing import leverage, position_mode
 from oneprice.venues.contract import Request
 
-INCOME = "income:usdm"  # its request gets its start at signing, because it is sent again and again
+# The request gets its start at signing, because it is sent again and again.
+INCOME = "income:"
 INCOME_REACH_MS = 48 * 3_600_000  # 20 hourly symbols fill one page of 1,000 rows in it
 FEE_WEIGHT = 20
 
@@ -52,16 +56,6 @@ class Account:
     def ask(self, market: str) -> list[Request]:
         """One round of questions; a round that is still open is given up."""
         self._round += 1
-        entry, weight = ENTRIES[market], PRODUCTS[market].weight
-        parts = {"open": (entry.open_path, "", entry.open_weight)}
-        if market == "spot":
-            parts["balances"] = ("/api/v3/account", "", 20)
-        else:
-            parts["balances"] = ("/fapi/v3/balance", "", 5)
-            parts["positions"] = ("/fapi/v3/positionRisk", "", 5)
-        for name in self._wanted_in(market):
-            _, _, symbol = split_id(name)
-            parts[f"fee:{symbol}"] = (entry.fee_path, f"symbol={quote(symbol)}", FEE_WEIGHT)
         requests = [
             Request(
                 tag=f"account:{market}:{self._round}:{part}",
@@ -69,15 +63,34 @@ class Account:
                 path=path,
                 query=query,
                 signed=True,
-                cost=((weight, cost),),
+                cost=((PRODUCTS[market].weight, cost),),
             )
-            for part, (path, query, cost) in parts.items()
+            for part, (path, query, cost) in self._parts(market).items()
         ]
         self._open[market] = {request.tag for request in requests}
-        if market == "usdm":
-            self._open[market].add(INCOME)
-            requests.append(income_request())
+        if market != "spot":
+            requests.append(income_request(market))
+            self._open[market].add(requests[-1].tag)
         return requests
+
+    def _parts(self, market: str) -> dict[str, tuple[str, str, int]]:
+        """Path, query and weight of every question about a market."""
+        entry = ENTRIES[market]
+        parts = {"open": (entry.open_path, "", entry.open_weight)}
+        if entry.contracts is None:
+            parts["balances"] = ("/api/v3/account", "", 20)
+        else:
+            asked = entry.contracts
+            whole = {"balances": asked.balances, "positions": asked.positions, "mode": asked.mode}
+            parts |= {part: (path, "", cost) for part, (path, cost) in whole.items()}
+        for name in self._wanted_in(market):
+            symbol = split_id(name)[2]
+            query = f"symbol={quote(symbol)}"
+            parts[f"fee:{symbol}"] = (entry.fee_path, query, FEE_WEIGHT)
+            if entry.contracts is not None and entry.contracts.config is not None:
+                path, cost = entry.contracts.config
+                parts[f"config:{symbol}"] = (path, query, cost)
+        return parts
 
     def answered(self, reply: Reply, at: Nanos) -> list[AnyEvent]:
         """Events of one part; AccountChecked behind the last one."""
@@ -86,7 +99,7 @@ class Account:
         if reply.verdict is not Verdict.DONE:
             reason = f"{reply.tag}: {reply.text or 'no answer'}"
             return [rejected(PRODUCTS[market].rest, reason, b"", at)]
-        if reply.tag == INCOME:
+        if reply.tag.startswith(INCOME):
             events = _settlements(reply, at)
         else:
             if reply.tag not in open_parts:
@@ -99,16 +112,25 @@ class Account:
         return events
 
     def _part(self, market: str, part: str, reply: Reply, at: Nanos) -> list[AnyEvent]:
-        match part:
+        match part.partition(":")[0]:
             case "open":
                 return self._open_orders(market, reply, at)
             case "positions":
-                return self._positions(reply, at)
+                return self._positions(market, reply, at)
+            case "mode":
+                sides = msgspec.json.decode(reply.body, type=PositionSides)
+                return [position_mode(market, dual=sides.dualSidePosition, at=at)]
+            case "config":
+                configs = msgspec.json.decode(reply.body, type=list[SymbolConfig])
+                return [
+                    leverage(market, each.symbol, str(each.leverage), each.marginType, at)
+                    for each in configs
+                ]
             case "balances" if market == "spot":
                 return self._spot_balances(reply, at)
             case "balances":
-                return self._futures_balances(reply, at)
-        return [_spot_fees(reply, at) if market == "spot" else _futures_fees(reply, at)]
+                return self._futures_balances(market, reply, at)
+        return [_spot_fees(reply, at) if market == "spot" else _futures_fees(market, reply, at)]
 
     def _wanted_in(self, market: str) -> list[InstrumentId]:
         return [name for name in self._wanted if split_id(name)[1] == market]
@@ -132,36 +154,49 @@ class Account:
                 events.append(_balance("spot", each.asset, total, free, at))
         return events
 
-    def _futures_balances(self, reply: Reply, at: Nanos) -> list[AnyEvent]:
-        ours = self._ours("usdm")
+    def _futures_balances(self, market: str, reply: Reply, at: Nanos) -> list[AnyEvent]:
+        ours = self._ours(market)
         events: list[AnyEvent] = []
         for each in msgspec.json.decode(reply.body, type=list[FuturesBalance]):
             total, free = decimal(each.balance), decimal(each.availableBalance)
             if total or each.asset in ours:
-                events.append(_balance("usdm", each.asset, total, free, at))
+                events.append(_balance(market, each.asset, total, free, at))
         return events
 
-    def _positions(self, reply: Reply, at: Nanos) -> list[AnyEvent]:
-        """Stated positions, and flat ones: the venue names only what is held or ordered."""
+    def _positions(self, market: str, reply: Reply, at: Nanos) -> list[AnyEvent]:
+        """Stated positions, and flat ones: the venue may name only what is held or ordered."""
         rows = msgspec.json.decode(reply.body, type=list[FuturesPosition])
         events: list[AnyEvent] = []
+        wanted = self._wanted_in(market)
+        stated: dict[InstrumentId, None] = {}
         for row in rows:
-            if instrument_id(VENUE, "usdm", row.symbol) not in self._listed:
-                reason = f"position {row.symbol}: not listed"  # COIN-M, since the integration
-                events.append(rejected("usdm_rest", reason, b"", at))
+            name = futures_id(self._listed, market, row.symbol)
+            if split_id(name)[1] != market:
+                continue  # told by its own market
+            if name not in self._listed:
+                if decimal(row.positionAmt):
+                    reason = f"position {row.symbol}: not listed"
+                    events.append(rejected(PRODUCTS[market].rest, reason, b"", at))
                 continue
-            events.append(position(self._listed, _as_update(row), at))
-        stated = [row.symbol for row in rows]
-        for name in self._wanted_in("usdm"):
-            symbol = split_id(name)[2]
-            if symbol not in stated:
-                events.append(position(self._listed, UpdatedPosition(s=symbol, pa="0"), at))
+            if name in wanted or decimal(row.positionAmt):
+                events.extend(position(self._listed, name, _as_update(row), at))
+                stated[name] = None
+            if name in wanted and row.leverage:
+                events.append(leverage(market, row.symbol, row.leverage, row.marginType, at))
+        for name in wanted:
+            if name not in stated:
+                flat = UpdatedPosition(s=split_id(name)[2], pa="0")
+                events.extend(position(self._listed, name, flat, at))
         return events
 
     def _open_orders(self, market: str, reply: Reply, at: Nanos) -> list[AnyEvent]:
         events: list[AnyEvent] = []
         for state in msgspec.json.decode(reply.body, type=list[OrderState]):
             name = instrument_id(VENUE, market, state.symbol)
+            if market != "spot":
+                name = futures_id(self._listed, market, state.symbol)
+            if split_id(name)[1] != market:
+                continue  # told by its own market
             if name not in self._listed:
                 reason = f"{name}: an open order in an instrument that is not listed"
                 events.append(rejected(PRODUCTS[market].rest, reason, b"", at))
@@ -182,15 +217,18 @@ class Account:
         return events
 
 
-def income_request() -> Request:
+def income_request(market: str) -> Request:
     """What funding was settled lately; sent with every check and once a minute."""
+    contracts = ENTRIES[market].contracts
+    if contracts is None:
+        raise ValueError(f"market {market!r} settles no funding")
     return Request(
-        tag=INCOME,
-        host="usdm_rest",
-        path="/fapi/v1/income",
+        tag=f"{INCOME}{market}",
+        host=PRODUCTS[market].rest,
+        path=contracts.income[0],
         query="incomeType=FUNDING_FEE&limit=1000",
         signed=True,
-        cost=(("futures_weight", 30),),
+        cost=(("futures_weight", contracts.income[1]),),
     )
 
 
@@ -204,7 +242,7 @@ def _settlements(reply: Reply, at: Nanos) -> list[AnyEvent]:
     return [
         FundingBooked(
             at=at,
-            instrument=instrument_id(VENUE, "usdm", row.symbol),
+            instrument=instrument_id(VENUE, reply.market, row.symbol),
             record_id=str(row.tranId),
             amount=decimal(row.income),
             asset=row.asset,
@@ -241,12 +279,12 @@ def _spot_fees(reply: Reply, at: Nanos) -> FeesReported:
     )
 
 
-def _futures_fees(reply: Reply, at: Nanos) -> FeesReported:
+def _futures_fees(market: str, reply: Reply, at: Nanos) -> FeesReported:
     fees = msgspec.json.decode(reply.body, type=FuturesFees)
     return FeesReported(
         at=at,
         venue=VENUE,
-        market="usdm",
+        market=market,
         symbol=fees.symbol,
         maker=decimal(fees.makerCommissionRate),
         taker=decimal(fees.takerCommissionRate),

@@ -1,7 +1,7 @@
 """From commands to requests: the same parameters as a WebSocket call or as a REST call."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 from urllib.parse import urlencode
 
@@ -9,6 +9,7 @@ import msgspec
 
 from oneprice.model.commands import (
     AmendOrder,
+    AnyCommand,
     CancelAll,
     CancelOrder,
     PlaceOrder,
@@ -16,7 +17,8 @@ from oneprice.model.commands import (
     QueryOrder,
     TimeInForce,
 )
-from oneprice.model.instrument import Instrument
+from oneprice.model.instrument import Instrument, split_id
+from oneprice.model.units import InstrumentId
 from oneprice.venues.binance.facts import ENTRIES, PRODUCTS, Entry
 from oneprice.venues.binance.reports import REPLACING
 from oneprice.venues.contract import Request
@@ -24,7 +26,15 @@ from oneprice.venues.contract import Request
 Params = dict[str, str | int]
 
 TRADES_PER_PAGE = 1_000
+OrderCommand = PlaceOrder | AmendOrder | CancelOrder
+_BATCH_MAX: Mapping[type, int] = {PlaceOrder: 5, AmendOrder: 5, CancelOrder: 10}
 _FILLS_BY_ORDER_WEIGHT = 5
+_SELF_TRADE = {
+    "taker": "EXPIRE_TAKER",
+    "maker": "EXPIRE_MAKER",
+    "both": "EXPIRE_BOTH",
+    "none": "NONE",
+}
 _TIME_IN_FORCE = {
     TimeInForce.GTC: "GTC",
     TimeInForce.IOC: "IOC",
@@ -35,14 +45,20 @@ _TIME_IN_FORCE = {
 class BinanceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the documents leave to us."""
 
-    order_entry: Literal["ws", "rest"] = "ws"
+    order_entry: Literal["socket", "rest"] = "socket"
     # An order that arrives later than this is refused rather than stale.
     recv_window_ms: int = 2_000
-    # Always sent, because the documented defaults of REST and WebSocket differ. The maker's order
-    # dies when we would trade with ourselves: the taker is mostly the hedge that must go through.
-    self_trade: Literal["EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"] = "EXPIRE_MAKER"
-    # Instruments that we mean to trade: their fees are asked, their flat state is told.
-    wanted: tuple[str, ...] = ()
+    # Whose order dies when we would trade with ourselves: the newcomer's or the resting one's.
+    # Always sent, because the documented defaults of REST and WebSocket differ.
+    self_trade: Literal["taker", "maker", "both", "none"] = "taker"
+    # Orders of the wanted futures are cancelled when we were silent for so long; 0: they are not.
+    dead_man_ms: int = 0
+    # Instruments that we mean to trade: their fees and leverage are asked, their flat state told.
+    wanted: tuple[InstrumentId, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.dead_man_ms and self.dead_man_ms < 4_000:
+            raise ValueError(f"dead_man_ms: expected 0 or 4000 and more, found {self.dead_man_ms}")
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +83,7 @@ def place(command: PlaceOrder, item: Instrument, settings: BinanceSettings) -> C
         "quantity": item.size_text(command.lots),
         "price": item.price_text(command.ticks),
         "newOrderRespType": entry.answer,
-        "selfTradePreventionMode": settings.self_trade,
+        "selfTradePreventionMode": _SELF_TRADE[settings.self_trade],
     }
     if command.reduce_only and item.is_derivative:  # spot can only sell what it has
         params["reduceOnly"] = "true"
@@ -87,20 +103,15 @@ def amend(command: AmendOrder, item: Instrument, settings: BinanceSettings, coun
     """Change a resting order: modified on futures, replaced under its own id on spot.
 
     A replacement asks for the whole size anew, so it is allowed only while nothing has filled
-    (cancelRestrictions); a partly filled spot order cannot be amended, only cancelled.
+    (cancelRestrictions); a partly filled spot order can only be reduced, see `reduce`.
     """
     entry = ENTRIES[item.market]
-    change: Params = {
-        "side": command.side.name,
-        "quantity": item.size_text(command.lots),
-        "price": item.price_text(command.ticks),
-    }
     if item.is_derivative:
         method, verb, path = "order.modify", "PUT", entry.order_path
         params: Params = {
             "symbol": item.symbol,
             "origClientOrderId": command.order_id,
-            **change,
+            **_change(command, item),
         }
     else:
         method, verb, path = "order.cancelReplace", "POST", f"{entry.order_path}/cancelReplace"
@@ -112,9 +123,9 @@ def amend(command: AmendOrder, item: Instrument, settings: BinanceSettings, coun
             "cancelNewClientOrderId": f"{REPLACING}{count}",
             "type": "LIMIT",
             "timeInForce": "GTC",
-            **change,
+            **_change(command, item),
             "newOrderRespType": entry.answer,
-            "selfTradePreventionMode": settings.self_trade,
+            "selfTradePreventionMode": _SELF_TRADE[settings.self_trade],
         }
     return Call(
         kind="amend",
@@ -126,6 +137,33 @@ def amend(command: AmendOrder, item: Instrument, settings: BinanceSettings, coun
         priority=command.priority,
         order_id=command.order_id,
     )
+
+
+def reduce(command: AmendOrder, item: Instrument) -> Call:
+    """Make a spot order smaller where it stands: it keeps its place in the queue and its id."""
+    entry = ENTRIES[item.market]
+    return Call(
+        kind="amend",
+        method="order.amend.keepPriority",
+        verb="PUT",
+        path=f"{entry.order_path}/amend/keepPriority",
+        params={
+            **_checked(command.order_id, item, entry),
+            "origClientOrderId": command.order_id,
+            "newQty": item.size_text(command.lots),
+        },
+        cost=(("spot_weight", 4),),
+        priority=command.priority,
+        order_id=command.order_id,
+    )
+
+
+def _change(command: AmendOrder, item: Instrument) -> Params:
+    return {
+        "side": command.side.name,
+        "quantity": item.size_text(command.lots),
+        "price": item.price_text(command.ticks),
+    }
 
 
 def cancel(command: CancelOrder, item: Instrument) -> Call:
@@ -189,7 +227,7 @@ def request_of(call: Call, item: Instrument, settings: BinanceSettings, count: i
     entry = ENTRIES[item.market]
     window: Mapping[str, int] = {"recvWindow": settings.recv_window_ms}
     tag = f"{call.kind}:{item.id}:{call.order_id}"
-    if call.method and settings.order_entry == "ws":
+    if call.method and entry.orders and settings.order_entry != "rest":
         frame = {"id": ws_id(count), "method": call.method, "params": {**call.params, **window}}
         return Request(
             tag=tag,
@@ -210,6 +248,59 @@ def request_of(call: Call, item: Instrument, settings: BinanceSettings, count: i
         cost=call.cost,
         priority=call.priority,
         order_id=call.order_id,
+    )
+
+
+def batches(commands: Sequence[AnyCommand]) -> Sequence[Sequence[AnyCommand]]:
+    """Neighbours that one request can hold together, everything else alone; the order is kept."""
+    out: list[list[AnyCommand]] = []
+    before: object = None
+    for command in commands:
+        group = None
+        if isinstance(command, OrderCommand):
+            _, market, symbol = split_id(command.instrument)
+            if market in ENTRIES and ENTRIES[market].contracts is not None:
+                # Cancels of one request are of one symbol.
+                one = symbol if isinstance(command, CancelOrder) else ""
+                group = (type(command), market, one)
+        if group is not None and group == before and len(out[-1]) < _BATCH_MAX[group[0]]:
+            out[-1].append(command)
+        else:
+            out.append([command])
+        before = group
+    return out
+
+
+def batch_of(calls: Sequence[Call], market: str, settings: BinanceSettings, tag: str) -> Request:
+    """One request for several calls of one kind on futures, as `batches` puts them together."""
+    contracts, kind = ENTRIES[market].contracts, calls[0].kind
+    if contracts is None:
+        raise ValueError(f"market {market!r} has no batches")
+    if kind == "cancel":
+        names = [str(call.params["origClientOrderId"]) for call in calls]
+        said: Params = {
+            "symbol": calls[0].params["symbol"],
+            "origClientOrderIdList": msgspec.json.encode(names).decode(),
+        }
+        cost: tuple[tuple[str, int], ...] = (("futures_weight", 1),)
+    else:
+        rows = [call.params for call in calls]
+        said = {"batchOrders": msgspec.json.encode(rows).decode()}
+        cost = (
+            ("futures_weight", 5),
+            ("futures_orders_10s", len(calls)),
+            ("futures_orders_1m", 1),
+        )
+    return Request(
+        tag=tag,
+        host=PRODUCTS[market].rest,
+        method=calls[0].verb,
+        path=contracts.batch,
+        query=urlencode({**said, "recvWindow": settings.recv_window_ms}),
+        signed=True,
+        cost=cost,
+        priority=min(call.priority for call in calls),
+        order_ids=tuple(call.order_id for call in calls),
     )
 
 

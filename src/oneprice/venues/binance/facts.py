@@ -32,10 +32,24 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     intervals_path: str = ""  # where funding intervals other than eight hours are told
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """How orders and accounts of one product are spoken to, where we trade it."""
+class Contracts(msgspec.Struct, frozen=True, kw_only=True):
+    """What only futures have. Each call is a path and its weight."""
 
-    orders: str  # socket of order.place
+    listen_key: str
+    balances: tuple[str, int]
+    positions: tuple[str, int]
+    config: tuple[str, int] | None  # leverage by symbol; None: the positions tell it
+    mode: tuple[str, int]  # one position a symbol, or two
+    leverage: str
+    income: tuple[str, int]
+    batch: str
+    countdown: tuple[str, int]
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """How orders and accounts of one product are spoken to."""
+
+    orders: str  # socket of order.place, "" where there is none
     user: str  # socket of the user's events
     order_path: str
     open_path: str  # GET: what is open
@@ -50,6 +64,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     post_only: str  # time in force that only makes, "" where an order type says so
     answer: str  # newOrderRespType
     id_pattern: str  # what a client order id may look like
+    contracts: Contracts | None = None
 
 
 PRODUCTS: Mapping[str, Product] = {
@@ -135,6 +150,46 @@ ENTRIES: Mapping[str, Entry] = {
         post_only="GTX",
         answer="RESULT",  # the final state of IOC and FOK orders
         id_pattern=r"[.A-Z:/a-z0-9_-]{1,36}",
+        contracts=Contracts(
+            listen_key="/fapi/v1/listenKey",
+            balances=("/fapi/v3/balance", 5),
+            positions=("/fapi/v3/positionRisk", 5),
+            config=("/fapi/v1/symbolConfig", 5),
+            mode=("/fapi/v1/positionSide/dual", 30),
+            leverage="/fapi/v1/leverage",
+            income=("/fapi/v1/income", 30),
+            batch="/fapi/v1/batchOrders",
+            countdown=("/fapi/v1/countdownCancelAll", 10),
+        ),
+    ),
+    # Paths and weights of COIN-M are those publicly known of its own API; it is spoken to by REST.
+    "coinm": Entry(
+        orders="",
+        user="coinm_user",
+        order_path="/dapi/v1/order",
+        open_path="/dapi/v1/openOrders",
+        open_weight=40,
+        cancel_all_path="/dapi/v1/allOpenOrders",
+        fills_path="/dapi/v1/userTrades",
+        fills_weight=20,
+        query_weight=1,
+        fee_path="/dapi/v1/commissionRate",
+        place_cost=(("futures_orders_10s", 1), ("futures_orders_1m", 1)),
+        cancel_cost=(("futures_weight", 1),),
+        post_only="GTX",
+        answer="RESULT",
+        id_pattern=r"[.A-Z:/a-z0-9_-]{1,36}",
+        contracts=Contracts(
+            listen_key="/dapi/v1/listenKey",
+            balances=("/dapi/v1/balance", 1),
+            positions=("/dapi/v1/positionRisk", 1),
+            config=None,
+            mode=("/dapi/v1/positionSide/dual", 30),
+            leverage="/dapi/v1/leverage",
+            income=("/dapi/v1/income", 20),
+            batch="/dapi/v1/batchOrders",
+            countdown=("/dapi/v1/countdownCancelAll", 10),
+        ),
     ),
 }
 
@@ -142,6 +197,15 @@ ENTRIES: Mapping[str, Entry] = {
 # frames only prove that the line lives; they count as messages, so they are rare.
 _SPOT_PING = Ping(payload=b"", every_ms=20_000, silence_ms=60_000)
 _FUTURES_PING = Ping(payload=b"", every_ms=30_000, silence_ms=90_000)
+
+
+# Spot allows 300 attempts to connect in five minutes; half of them are for us. How many futures
+# allow is not documented: the same number is assumed.
+_CONNECT: Mapping[str, tuple[tuple[str, int], ...]] = {
+    "spot": (("connects:spot", 1),),
+    "usdm": (("connects:usdm", 1),),
+    "coinm": (("connects:coinm", 1),),
+}
 
 
 def _public(name: str, market: str, host: str, path: str) -> SocketSpec:
@@ -157,6 +221,7 @@ def _public(name: str, market: str, host: str, path: str) -> SocketSpec:
         topics_max=1024,
         requests_per_second=4.0 if spot else 8.0,  # of 5 and 10; our pongs count too
         life_ms=DAY_MS,
+        connect_cost=_CONNECT[market],
     )
 
 
@@ -173,6 +238,7 @@ _SOCKETS = (
         path="/ws-api/v3",
         ping=_SPOT_PING,
         requests_per_second=50.0,  # the order buckets bind first
+        connect_cost=(*_CONNECT["spot"], ("spot_weight", 2)),
         life_ms=DAY_MS,
     ),
     SocketSpec(
@@ -182,6 +248,7 @@ _SOCKETS = (
         host="spot_wsapi",
         path="/ws-api/v3",
         ping=_SPOT_PING,
+        connect_cost=(*_CONNECT["spot"], ("spot_weight", 2)),
         life_ms=DAY_MS,
         needs_login=True,
     ),
@@ -193,18 +260,23 @@ _SOCKETS = (
         path="/ws-fapi/v1",
         ping=_FUTURES_PING,
         requests_per_second=50.0,
+        connect_cost=(*_CONNECT["usdm"], ("futures_weight", 5)),
         life_ms=DAY_MS,
     ),
-    SocketSpec(
-        name="usdm_user",
-        role="private",
-        market="usdm",
-        host="usdm_ws",
-        path="/private/ws/{key}",
-        ping=_FUTURES_PING,
-        life_ms=DAY_MS,
-        needs_login=True,
-        needs_key_path=True,
+    *(
+        SocketSpec(
+            name=f"{market}_user",
+            role="private",
+            market=market,
+            host=f"{market}_ws",
+            path=path,
+            ping=_FUTURES_PING,
+            connect_cost=_CONNECT[market],
+            life_ms=DAY_MS,
+            needs_login=True,
+            door="key",
+        )
+        for market, path in (("usdm", "/private/ws/{key}"), ("coinm", "/ws/{key}"))
     ),
 )
 
@@ -223,6 +295,7 @@ _LIMITS = (
     _limit("futures_orders_10s", 300, 10_000, "x-mbx-order-count-10s"),
     _limit("futures_orders_1m", 1_200, MINUTE_MS, "x-mbx-order-count-1m"),
     _limit("funding_info", 500, 5 * MINUTE_MS),
+    *(_limit(f"connects:{market}", 150, 5 * MINUTE_MS) for market in PRODUCTS),
 )
 
 SPEC = Spec(
@@ -247,6 +320,8 @@ SPEC = Spec(
             "usdm_rest": "https://demo-fapi.binance.com",
             "usdm_ws": "wss://fstream.binancefuture.com",
             "usdm_wsapi": "wss://testnet.binancefuture.com",
+            "coinm_rest": "https://testnet.binancefuture.com",
+            "coinm_ws": "wss://dstream.binancefuture.com",
         },
         "demo": {
             "spot_rest": "https://demo-api.binance.com",
@@ -258,6 +333,40 @@ SPEC = Spec(
     limits=_LIMITS,
     refusals=REFUSED,
     features=frozenset(
-        ("amend", "cancel_all", "post_only", "reduce_only", "order_socket", "query_by_client_id")
+        (
+            "books",
+            "trades",
+            "touch",
+            "mark",
+            "index",
+            "funding",
+            "funding_history",
+            "mark_history",
+            "index_history",
+            "candles",
+            "candle_history",
+            "order_entry_rest",
+            "order_entry_socket",
+            "amend",
+            "cancel",
+            "cancel_all",
+            "batch",
+            "post_only",
+            "fill_or_kill",
+            "reduce_only",
+            "self_trade_prevention",
+            "dead_man_switch",  # of futures; spot has none
+            "order_stream",
+            "fill_stream",
+            "position_stream",
+            "balance_stream",
+            "order_query",
+            "account_query",
+            "fee_query",
+            "funding_booked",
+            "position_mode",
+            "leverage",
+            "key_query",
+        )
     ),
 )

@@ -9,6 +9,8 @@ from oneprice.kernel import Book, DepthFormat, DepthReader, OffGrid, Outcome, Tr
 from oneprice.model.events import BookReady, FeedLost, InstrumentListed, WireTripped
 from oneprice.model.instrument import Instrument, instrument_id, split_id
 from oneprice.model.units import InstrumentId, Nanos
+from oneprice.venues.binance import history
+from oneprice.venues.binance.allowances import Allowances
 from oneprice.venues.binance.answers import over_http, rate_ack, rejected
 from oneprice.venues.binance.evening import Evening
 from oneprice.venues.binance.facts import PRODUCTS, SPEC, VENUE, Product
@@ -29,7 +31,15 @@ from oneprice.venues.binance.listing import (
 from oneprice.venues.binance.numbers import UNREADABLE
 from oneprice.venues.binance.public import CLOSING, PAYLOADS, stream_kind
 from oneprice.venues.binance.refusals import Verdict
-from oneprice.venues.contract import Ack, Answer, Output, Request, Topic, Wanted
+from oneprice.venues.contract import (
+    Ack,
+    Answer,
+    HistoryWanted,
+    Output,
+    Request,
+    Topic,
+    Wanted,
+)
 
 FRAMES_KEPT_MAX = 4_000  # per book while its snapshot is awaited: over a minute at full rate
 SNAPSHOT_LEVELS = 1_000
@@ -96,6 +106,8 @@ class BinanceFeed:
         self._hours: dict[InstrumentId, int] = {}
         self._asked: dict[tuple[str, str], bool] = {}  # control message -> on or off
         self._clock = PRODUCTS["usdm"]
+        self._allowances = Allowances()
+        self._next: list[Request] = []
 
     # Requests ---------------------------------------------------------------------------
 
@@ -132,13 +144,25 @@ class BinanceFeed:
             query=f"symbol={quote(symbol)}&limit={SNAPSHOT_LEVELS}",
         )
 
+    def history(self, wanted: HistoryWanted) -> Sequence[Request]:
+        """The oldest page of a range; ValueError for what this venue keeps no past of."""
+        return (history.question(wanted, self._item(wanted.instrument)),)
+
+    def _item(self, instrument: InstrumentId) -> Instrument:
+        item = self.listed.get(instrument)
+        if item is None:
+            raise ValueError(f"instrument {instrument!r}: not listed by {VENUE}")
+        return item
+
+    def door(self, socket: str) -> Sequence[Request]:
+        """Nothing: every public address is known beforehand."""
+        return ()
+
     def topics(self, wanted: Iterable[Wanted]) -> Sequence[Topic]:
         """Streams of the wanted instruments; ValueError where one is not listed."""
         topics: list[Topic] = []
         for want in wanted:
-            item = self.listed.get(want.instrument)
-            if item is None:
-                raise ValueError(f"instrument {want.instrument!r}: not listed by {VENUE}")
+            item = self._item(want.instrument)
             product = PRODUCTS[item.market]
             streams = []
             if want.book:
@@ -150,6 +174,9 @@ class BinanceFeed:
                     streams.append((product.market_data, product.mark))
             if want.trades:
                 streams.append((product.market_data, product.trades))
+            for length_ms in want.candles_ms:
+                name = f"kline_{history.interval(length_ms, item.market)}"
+                streams.append((product.market_data, name))
             topics.extend(_topic(socket, item, stream, False) for socket, stream in streams)
         return topics
 
@@ -291,6 +318,8 @@ class BinanceFeed:
         kind, _, rest = answer.tag.partition(":")
         line = self._lines.get(rest) if kind == "snapshot" else None
         market = rest if rest in PRODUCTS else self._clock.market
+        if kind == "history":
+            market = answer.tag.split(":")[6]
         reply = over_http(answer, line.item.market if line else market)
         outputs: list[Output] = [*rate_ack(reply, at)]
         try:
@@ -301,6 +330,8 @@ class BinanceFeed:
                 outputs.extend(self._snapshot_came(line, answer.body, at))
             elif kind == "instruments":
                 outputs.extend(self._listing(PRODUCTS[rest], answer.body, at))
+            elif kind == "history":
+                outputs.extend(self._page(answer, at))
             elif kind == "instruments_intervals":
                 outputs.extend(self._intervals(rest, answer.body, at))
             else:
@@ -323,8 +354,9 @@ class BinanceFeed:
         return self._join(line, at) if line.frames else ()
 
     def _listing(self, product: Product, body: bytes, at: Nanos) -> list[Output]:
-        outputs: list[Output] = []
-        for raw in msgspec.json.decode(body, type=ExchangeInfo).symbols:
+        info = msgspec.json.decode(body, type=ExchangeInfo)
+        outputs: list[Output] = [*self._allowances.stated(product.market, info.rateLimits)]
+        for raw in info.symbols:
             try:
                 entry = _listed.decode(raw)
                 name = instrument_id(VENUE, product.market, entry.symbol)
@@ -364,8 +396,16 @@ class BinanceFeed:
         return outputs
 
     def follow_ups(self) -> Sequence[Request]:
-        """No answer here leads to another question."""
-        return ()
+        """Further pages that answers made necessary; ask after each `answered`."""
+        out, self._next = self._next, []
+        return out
+
+    def _page(self, answer: Answer, at: Nanos) -> Sequence[Output]:
+        item = self._item(answer.tag.split(":", 5)[5])
+        events, more = history.page(answer.tag, item, answer.body, at)
+        if more is not None:
+            self._next.append(more)
+        return events
 
     def silenced(self, instrument: InstrumentId, at: Nanos) -> Sequence[Output]:
         """The stream of this book stopped talking, however alive its socket is."""
@@ -374,16 +414,15 @@ class BinanceFeed:
         line.frames.clear()
         return (self._lose(line, "silent", "", at),)
 
-    def dropped(self, socket: str, at: Nanos) -> Sequence[Output]:
-        """The socket is gone and with it the proof of every book on it."""
+    def dropped(self, instruments: Sequence[InstrumentId], at: Nanos) -> Sequence[Output]:
+        """The connection is gone and with it the proof of every book on it."""
         lost: list[Output] = []
-        for line in self._lines.values():
-            if PRODUCTS[line.item.market].public == socket:
+        for name in instruments:
+            line = self._lines.get(name)
+            if line is not None:
                 line.book.lose()
                 line.frames.clear()
-                lost.append(self._lose(line, "disconnected", socket, at))
-        for key in [key for key in self._asked if key[0] == socket]:
-            del self._asked[key]
+                lost.append(self._lose(line, "disconnected", "", at))
         return lost
 
 

@@ -119,6 +119,13 @@ class Listed(msgspec.Struct):
 
 class ExchangeInfo(msgspec.Struct):
     symbols: list[Raw]
+    rateLimits: list[Raw] = []
+
+
+class SettledFunding(msgspec.Struct):
+    fundingRate: str
+    fundingTime: int
+    markPrice: str = ""
 
 
 class FundingInterval(msgspec.Struct):

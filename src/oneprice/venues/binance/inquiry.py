@@ -1,6 +1,6 @@
 """What became of an order: the order's state and its fills are two questions, joined here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -12,12 +12,12 @@ from oneprice.model.events import (
     OrderUncertain,
 )
 from oneprice.model.instrument import Instrument
-from oneprice.model.units import Lots, Nanos, OrderId
+from oneprice.model.units import Lots, Nanos, OrderId, Ticks
 from oneprice.venues.binance.answers import Reply
 from oneprice.venues.binance.numbers import decimal
 from oneprice.venues.binance.private_frames import OrderState, OwnTrade
 from oneprice.venues.binance.refusals import Verdict
-from oneprice.venues.binance.reports import LIVE, end_reason, trade_events
+from oneprice.venues.binance.reports import LIVE, amended, end_reason, trade_events
 
 NO_SUCH_ORDER = -2013
 
@@ -33,7 +33,9 @@ class _Inquiry(msgspec.Struct):
 class Inquiries:
     """Open questions about orders, by client id; both answers make the verdict."""
 
-    def __init__(self) -> None:
+    def __init__(self, terms: Mapping[OrderId, tuple[Ticks, Lots]]) -> None:
+        """`terms` are the price and size of each order as last known, shared."""
+        self._terms = terms
         self._open: dict[OrderId, _Inquiry] = {}
 
     def begin(self, order_id: OrderId) -> None:
@@ -60,7 +62,13 @@ class Inquiries:
         if inquiry.state is None or inquiry.trades is None:
             return ()
         del self._open[order_id]
-        return _joined(inquiry.state, inquiry.trades, order_id, instrument, at)
+        events = _joined(inquiry.state, inquiry.trades, order_id, instrument, at)
+        if inquiry.state.status in LIVE and order_id in self._terms:
+            # Whether an amend got through whose answer was lost, nobody else tells.
+            state, known = inquiry.state, self._terms[order_id]
+            told = amended(order_id, state.price, state.origQty, instrument, at)
+            events += [each for each in told if (each.ticks, each.lots) != known]
+        return events
 
 
 def _joined(

@@ -11,6 +11,7 @@ class PrivateFrame(msgspec.Struct):
     status: int = 0
     result: Raw = Raw()
     error: Raw = Raw()
+    rateLimits: list[Raw] = []
     event: Raw = Raw()
     data: Raw = Raw()
     e: str = ""
@@ -37,6 +38,8 @@ class Execution(msgspec.Struct):
     C: str = ""
     r: str = ""
     er: str | int = ""
+    q: str = "0"
+    p: str = "0"
 
 
 class OrderUpdate(msgspec.Struct):
@@ -98,6 +101,20 @@ class OrderState(msgspec.Struct):
     timeInForce: str = ""
     transactTime: int = 0
     fills: list[ResponseFill] = []
+
+
+class Reduced(msgspec.Struct):
+    """The order in an answer to order.amend.keepPriority."""
+
+    symbol: str
+    orderId: int
+    price: str
+    qty: str
+    status: str = ""
+
+
+class ReducedAnswer(msgspec.Struct):
+    amendedOrder: Reduced
 
 
 class Replaced(msgspec.Struct):
@@ -166,6 +183,37 @@ class FuturesPosition(msgspec.Struct):
     positionAmt: str
     positionSide: str
     entryPrice: str = "0"
+    leverage: str = ""  # COIN-M only
+    marginType: str = ""
+
+
+class SymbolConfig(msgspec.Struct):
+    symbol: str
+    leverage: int
+    marginType: str = ""
+
+
+class LeverageSet(msgspec.Struct):
+    symbol: str
+    leverage: int
+
+
+class PositionSides(msgspec.Struct):
+    dualSidePosition: bool
+
+
+class KeyRights(msgspec.Struct):
+    """What is not told counts as permitted."""
+
+    ipRestrict: bool = False
+    enableSpotAndMarginTrading: bool = True
+    enableFutures: bool = True
+    enableWithdrawals: bool = True
+
+
+class AccountRights(msgspec.Struct):
+    canTrade: bool = True
+    canWithdraw: bool = True
 
 
 class Income(msgspec.Struct):

@@ -7,6 +7,7 @@ from oneprice.model.events import (
     BalanceReported,
     FrameRejected,
     OrderAccepted,
+    OrderAmended,
     OrderEnded,
     OrderFilled,
     OrderRefused,
@@ -46,6 +47,23 @@ _REJECTS = {
 }
 
 
+# Orders of the venue in our name begin so: what forced them. Deliveries are at an average price.
+_FORCED = {
+    "autoclose-": "liquidation",
+    "adl_autoclose": "adl",
+    "settlement_autoclose-": "delivery",
+    "delivery_autoclose-": "delivery",
+}
+
+
+def forced(client_id: str, execution: str = "") -> str:
+    """What made the venue trade for us: liquidation, adl, delivery; "" for orders of ours."""
+    for beginning, cause in _FORCED.items():
+        if client_id.startswith(beginning):
+            return cause
+    return "liquidation" if execution == "CALCULATED" else ""
+
+
 def fill_id(instrument: Instrument, trade_id: int) -> str:
     """The venue's trade id made unique: Binance counts trades per product and symbol."""
     return f"{instrument.market}:{instrument.symbol}:{trade_id}"
@@ -60,6 +78,9 @@ def end_reason(status: str, time_in_force: str, expiry: str) -> str:
 
 def execution_events(report: Execution, instrument: Instrument, at: Nanos) -> list[AnyEvent]:
     """Events of one executionReport or ORDER_TRADE_UPDATE (protocol reference 7 and 11)."""
+    if cause := forced(report.c, report.x):
+        # The order was never ours: only what it did to us counts.
+        return [_executed(report, "", instrument, at, cause)] if report.t > 0 else []
     # On spot a cancel's report carries the cancel's own id in `c` and the order's in `C`.
     order_id = report.C if report.x == "CANCELED" and report.C else report.c
     events: list[AnyEvent] = []
@@ -67,9 +88,11 @@ def execution_events(report: Execution, instrument: Instrument, at: Nanos) -> li
         reason = _REJECTS.get(report.r, "unknown_code")
         return [OrderRefused(at=at, order_id=order_id, reason=reason, text=report.r)]
     if report.x in ("NEW", "REPLACED", "AMENDMENT") and report.X in (*LIVE, "PENDING_NEW"):
-        events.append(_accepted(order_id, report.i, report.X in LIVE, at))
-    if report.t > 0 and report.x in ("TRADE", "CALCULATED"):
-        events.append(_executed(report, order_id, instrument, at))
+        events.append(accepted(order_id, report.i, report.X in LIVE, at))
+        if report.x != "NEW":
+            events.extend(amended(order_id, report.p, report.q, instrument, at))
+    if report.t > 0 and report.x == "TRADE":
+        events.append(_executed(report, order_id, instrument, at, "trade"))
     if report.x == "CANCELED" and report.c.startswith(REPLACING):
         return events
     if reason := end_reason(report.X, report.f, str(report.er)):
@@ -80,25 +103,41 @@ def execution_events(report: Execution, instrument: Instrument, at: Nanos) -> li
     return events
 
 
-def _accepted(order_id: OrderId, venue_id: int, live: bool, at: Nanos) -> OrderAccepted:
+def amended(
+    order_id: OrderId, price: str, size: str, instrument: Instrument, at: Nanos
+) -> list[OrderAmended]:
+    """The terms an order rests at from now on; nothing where they are not told."""
+    ticks, lots = instrument.ticks(decimal(price)), instrument.lots(decimal(size))
+    if not (ticks and lots):
+        return []
+    return [OrderAmended(at=at, order_id=order_id, ticks=ticks, lots=lots)]
+
+
+def accepted(order_id: OrderId, venue_id: int, live: bool, at: Nanos) -> OrderAccepted:
     return OrderAccepted(at=at, order_id=order_id, venue_order_id=str(venue_id), live=live)
 
 
 def _executed(
-    report: Execution, order_id: OrderId, instrument: Instrument, at: Nanos
+    report: Execution, order_id: OrderId, instrument: Instrument, at: Nanos, cause: str
 ) -> OrderFilled:
+    side, price = Side[report.S], decimal(report.L)
+    if cause == "delivery":  # off the grid: told to the tick, against us
+        ticks = instrument.ticks_not_worse(price, side.opposite)
+    else:
+        ticks = instrument.ticks(price)
     return OrderFilled(
         at=at,
         order_id=order_id,
         instrument=instrument.id,
         fill_id=fill_id(instrument, report.t),
-        side=Side[report.S],
-        ticks=instrument.ticks(decimal(report.L)),
+        side=side,
+        ticks=ticks,
         lots=instrument.lots(decimal(report.l)),
         fee=decimal(report.n or "0"),
-        fee_asset=report.N or instrument.quote,
+        fee_asset=report.N or instrument.settle,
         maker=report.m,
         venue_ms=report.T,
+        cause=cause,
     )
 
 
@@ -110,7 +149,7 @@ def state_events(
     An end is told only when every fill of the order is in the same answer; else the user's
     stream tells it, after the fills.
     """
-    events: list[AnyEvent] = [_accepted(order_id, state.orderId, state.status in LIVE, at)]
+    events: list[AnyEvent] = [accepted(order_id, state.orderId, state.status in LIVE, at)]
     done = Lots(0)
     for fill in state.fills:
         event = _answered_fill(fill, state, order_id, instrument, at)
@@ -177,9 +216,12 @@ def spot_balances(balances: Iterable[SpotBalance], at: Nanos) -> list[AnyEvent]:
 
 
 def account_change(
-    change: AccountChange, listed: Mapping[InstrumentId, Instrument], at: Nanos
+    change: AccountChange,
+    market: str,
+    listed: Mapping[InstrumentId, Instrument],
+    at: Nanos,
 ) -> list[AnyEvent]:
-    """Balances and positions of ACCOUNT_UPDATE.
+    """Balances and positions of ACCOUNT_UPDATE on the socket of a market.
 
     After a funding settlement the balance is not told from here: what explains it, the income
     record of each symbol, is asked for separately, and a total before its reason looks like a
@@ -189,29 +231,44 @@ def account_change(
     if change.m != "FUNDING_FEE":
         events.extend(
             BalanceReported(
-                at=at, venue=VENUE, wallet="usdm", asset=each.a, total=decimal(each.wb)
+                at=at, venue=VENUE, wallet=market, asset=each.a, total=decimal(each.wb)
             )
             for each in change.B
         )
     for each in change.P:
         try:
-            events.append(position(listed, each, at))
+            events.extend(position(listed, futures_id(listed, market, each.s), each, at))
         except UNREADABLE as error:
-            events.append(
-                FrameRejected(at=at, venue=VENUE, socket="usdm_user", reason=f"position: {error}")
-            )
+            socket, reason = f"{market}_user", f"position: {error}"
+            events.append(FrameRejected(at=at, venue=VENUE, socket=socket, reason=reason))
     return events
 
 
+def futures_id(
+    listed: Mapping[InstrumentId, Instrument], market: str, symbol: str
+) -> InstrumentId:
+    """The instrument of a symbol told about `market`.
+
+    Since 2026-06-30 what tells of USD-M may tell of COIN-M, too; their symbols differ.
+    """
+    name = instrument_id(VENUE, market, symbol)
+    other = instrument_id(VENUE, "coinm" if market == "usdm" else "usdm", symbol)
+    return other if name not in listed and other in listed else name
+
+
 def position(
-    listed: Mapping[InstrumentId, Instrument], row: UpdatedPosition, at: Nanos
-) -> PositionReported:
-    """A signed position; ValueError unless it is of one-way mode and of a listed instrument."""
-    name = instrument_id(VENUE, "usdm", row.s)
+    listed: Mapping[InstrumentId, Instrument], name: InstrumentId, row: UpdatedPosition, at: Nanos
+) -> list[PositionReported]:
+    """A signed position; ValueError unless it is of one-way mode and of a listed instrument.
+
+    An empty half of a pair of positions says nothing.
+    """
     if row.ps != "BOTH":
+        if not decimal(row.pa):
+            return []
         raise ValueError(f"{name}: position side expected BOTH (one-way mode), found {row.ps}")
     if name not in listed:
         raise ValueError(f"{name}: not listed")
     lots = listed[name].lots(decimal(row.pa))
     entry = decimal(row.ep) if lots else ZERO
-    return PositionReported(at=at, instrument=name, lots=lots, entry=entry)
+    return [PositionReported(at=at, instrument=name, lots=lots, entry=entry)]

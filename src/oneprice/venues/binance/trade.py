@@ -1,4 +1,4 @@
-"""Binance's private side: orders out, order life, fills and account in (spot and USD-M)."""
+"""Binance's private side: orders out, order life, fills and account in."""
 
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -14,49 +14,56 @@ from oneprice.model.commands import (
     PlaceOrder,
     Priority,
     QueryAccount,
+    QueryKey,
     QueryOrder,
+    SetLeverage,
+    SetPositionMode,
 )
 from oneprice.model.events import (
     AnyEvent,
-    CancelRefused,
     OrderAccepted,
+    OrderAmended,
     OrderEnded,
-    OrderRefused,
     OrderUncertain,
 )
-from oneprice.model.instrument import Instrument
-from oneprice.model.units import InstrumentId, Lots, Nanos, OrderId
-from oneprice.venues.binance import encoding
+from oneprice.model.instrument import Instrument, split_id
+from oneprice.model.units import InstrumentId, Lots, Nanos, OrderId, Ticks
+from oneprice.venues.binance import encoding, standing, verdicts
 from oneprice.venues.binance.account import INCOME, INCOME_REACH_MS, Account, income_request
+from oneprice.venues.binance.allowances import Allowances
 from oneprice.venues.binance.answers import Reply, over_http, rate_ack, read_error, rejected
-from oneprice.venues.binance.encoding import BinanceSettings, Call, Params
-from oneprice.venues.binance.facts import ENTRIES, MINUTE_MS, SPEC, VENUE
+from oneprice.venues.binance.encoding import BinanceSettings, Call, OrderCommand, Params
+from oneprice.venues.binance.facts import ENTRIES, MINUTE_MS, PRODUCTS, SPEC, VENUE
 from oneprice.venues.binance.inquiry import Inquiries
-from oneprice.venues.binance.numbers import UNREADABLE, decimal
+from oneprice.venues.binance.numbers import UNREADABLE
 from oneprice.venues.binance.private_frames import (
     AccountUpdate,
     Execution,
     ListenKey,
-    OrderState,
     OrderUpdate,
     PrivateFrame,
-    Replaced,
     SpotPosition,
 )
 from oneprice.venues.binance.public import CLOSING
-from oneprice.venues.binance.refusals import Verdict, verdict, word
+from oneprice.venues.binance.refusals import Verdict
 from oneprice.venues.binance.reports import (
     account_change,
     execution_events,
+    forced,
+    futures_id,
     spot_balances,
-    state_events,
 )
 from oneprice.venues.contract import Ack, Answer, Credentials, Output, Request
 from oneprice.venues.signing import Signer
 
 ASKED_MAX = 4_096  # answers that never came must not fill the memory
 IDS_MAX = 16_384  # venue ids remembered to make queries cheap and exact
-LISTEN_KEY_PATH = "/fapi/v1/listenKey"
+LISTEN_KEYS = {
+    market: entry.contracts.listen_key
+    for market, entry in ENTRIES.items()
+    if entry.contracts is not None
+}
+_USERS = {entry.user: market for market, entry in ENTRIES.items()}
 _LISTEN_KEY_UNKNOWN = -1125
 _ALREADY_SUBSCRIBED = -2035
 _LOGIN_ID = "login"
@@ -78,7 +85,6 @@ _UNUSED = frozenset(
 )
 _frame = msgspec.json.Decoder(PrivateFrame)
 _event = msgspec.json.Decoder(PrivateFrame)
-_state = msgspec.json.Decoder(OrderState)
 
 
 class BinanceTrade:
@@ -97,10 +103,13 @@ class BinanceTrade:
         self._listed = listed
         self._settings = settings or BinanceSettings()
         self._account = Account(listed, self._settings.wanted)
-        self._inquiries = Inquiries()
+        self._terms: dict[OrderId, tuple[Ticks, Lots]] = {}  # of orders that may rest
+        self._inquiries = Inquiries(self._terms)
         self._count = 0
         self._asked: dict[str, str] = {}  # id on a WebSocket -> tag
         self._venue_ids: dict[OrderId, str] = {}
+        self._allowances = Allowances()
+        self._next: list[Request] = []
 
     # Out --------------------------------------------------------------------------------
 
@@ -121,14 +130,24 @@ class BinanceTrade:
                     priority=Priority.UNWIND,
                 ),
             )
-        return (_listen_key("POST"),) if socket == "usdm_user" else ()
+        market = _USERS.get(socket, "spot")
+        return (_listen_key(market, "POST"),) if market in LISTEN_KEYS else ()
 
     def keep_alive(self) -> Sequence[tuple[int, Request]]:
-        """The listen key twice in its hour; settled funding every minute, see account_change."""
-        return (
-            (30 * MINUTE_MS, _listen_key("PUT")),
-            (MINUTE_MS, income_request()),
-        )
+        """The listen key twice in its hour, settled funding every minute (see account_change),
+        and the dead man's switch of each wanted contract four times in its window."""
+        wanted = [split_id(name)[1] for name in self._settings.wanted]
+        out: list[tuple[int, Request]] = []
+        for market in LISTEN_KEYS:
+            if market in wanted or not wanted:
+                out.append((30 * MINUTE_MS, _listen_key(market, "PUT")))
+                out.append((MINUTE_MS, income_request(market)))
+        window = self._settings.dead_man_ms
+        for name in self._settings.wanted if window else ():
+            item = self._listed.get(name)
+            if item is not None and item.market in LISTEN_KEYS:
+                out.append((window // 4, standing.dead_man(item, window)))
+        return out
 
     def sign(self, request: Request, venue_ms: int) -> Request:
         """Stamp and sign at the moment of sending (protocol reference 3.1)."""
@@ -137,10 +156,10 @@ class BinanceTrade:
         if request.socket:
             return msgspec.structs.replace(request, body=self._signed_frame(request, venue_ms))
         headers = (*request.headers, ("X-MBX-APIKEY", self._key))
-        if request.path == LISTEN_KEY_PATH:  # by key alone
+        if request.path in LISTEN_KEYS.values():  # by key alone
             return msgspec.structs.replace(request, headers=headers)
         parts = [request.query] if request.query else []
-        if request.tag == INCOME:
+        if request.tag.startswith(INCOME):
             parts.append(f"startTime={venue_ms - INCOME_REACH_MS}")
         parts.append(f"timestamp={venue_ms}")
         text = "&".join(parts)
@@ -158,33 +177,72 @@ class BinanceTrade:
     def encode(self, command: AnyCommand, at: Nanos) -> Sequence[Request]:
         """Requests of a command, unsigned.
 
-        ValueError names what cannot be said to this venue: an instrument that is not listed or of
-        COIN-M, which is public here; a client id of other characters.
+        ValueError names what cannot be said to this venue: an instrument that is not listed, a
+        client id of other characters, leverage of spot.
         """
-        if isinstance(command, QueryAccount):
-            if command.market not in ENTRIES:
-                raise ValueError(f"market {command.market!r}: expected one of {list(ENTRIES)}")
-            return self._account.ask(command.market)
-        if not isinstance(command, PlaceOrder | AmendOrder | CancelOrder | CancelAll | QueryOrder):
-            return ()  # timers are the shell's
-        item = self._listed.get(command.instrument)
-        if item is None or item.market not in ENTRIES:
-            raise ValueError(f"instrument {command.instrument!r}: not traded on {VENUE}")
+        match command:
+            case PlaceOrder() | AmendOrder() | CancelOrder():
+                item = self._item(command.instrument)
+                return (self._send(self._call(command, item), item),)
+            case CancelAll():
+                item = self._item(command.instrument)
+                self._count += 1
+                return (self._send(encoding.cancel_all(command, item), item),)
+            case QueryOrder():
+                item = self._item(command.instrument)
+                self._inquiries.begin(command.order_id)
+                known = self._venue_ids.get(command.order_id, "")
+                return [self._send(each, item) for each in encoding.query(command, item, known)]
+            case QueryAccount():
+                if command.market not in ENTRIES:
+                    expected = list(ENTRIES)
+                    raise ValueError(f"market {command.market!r}: expected one of {expected}")
+                return self._account.ask(command.market)
+            case QueryKey():
+                return (standing.rights_request(command),)
+            case SetPositionMode():
+                return (standing.mode_request(command),)
+            case SetLeverage():
+                item = self._item(command.instrument)
+                return (standing.leverage_request(command, item),)
+        return ()  # timers are the shell's
+
+    def batch(self, commands: Sequence[AnyCommand], at: Nanos) -> Sequence[Request]:
+        """As `encode`; neighbours of one kind share requests where the market has batches."""
+        out: list[Request] = []
+        for group in encoding.batches(commands):
+            if len(group) == 1:
+                out += self.encode(group[0], at)
+                continue
+            orders = [each for each in group if isinstance(each, OrderCommand)]
+            calls = [self._call(each, self._item(each.instrument)) for each in orders]
+            market = split_id(orders[0].instrument)[1]
+            self._count += 1
+            tag = f"{calls[0].kind}_many:{market}:{self._count}"
+            out.append(encoding.batch_of(calls, market, self._settings, tag))
+        return out
+
+    def _item(self, instrument: InstrumentId) -> Instrument:
+        item = self._listed.get(instrument)
+        if item is None:
+            raise ValueError(f"instrument {instrument!r}: not listed by {VENUE}")
+        return item
+
+    def _call(self, command: OrderCommand, item: Instrument) -> Call:
         self._count += 1
         match command:
             case PlaceOrder():
                 call = encoding.place(command, item, self._settings)
+                self._terms[command.order_id] = (command.ticks, command.lots)
+                if len(self._terms) > IDS_MAX:
+                    del self._terms[next(iter(self._terms))]
+                return call
             case AmendOrder():
-                call = encoding.amend(command, item, self._settings, self._count)
-            case CancelOrder():
-                call = encoding.cancel(command, item)
-            case CancelAll():
-                call = encoding.cancel_all(command, item)
-            case QueryOrder():
-                self._inquiries.begin(command.order_id)
-                known = self._venue_ids.get(command.order_id, "")
-                return [self._send(each, item) for each in encoding.query(command, item, known)]
-        return (self._send(call, item),)
+                ticks, lots = self._terms.get(command.order_id, (0, 0))
+                if not item.is_derivative and ticks == command.ticks and lots > command.lots:
+                    return encoding.reduce(command, item)
+                return encoding.amend(command, item, self._settings, self._count)
+        return encoding.cancel(command, item)
 
     def _send(self, call: Call, item: Instrument) -> Request:
         request = encoding.request_of(call, item, self._settings, self._count)
@@ -216,12 +274,12 @@ class BinanceTrade:
                 return self._execution(socket, "spot", report, payload, at)
             case "ORDER_TRADE_UPDATE":
                 report = msgspec.json.decode(payload, type=OrderUpdate).o
-                return self._execution(socket, "usdm", report, payload, at)
+                return self._execution(socket, _USERS[socket], report, payload, at)
             case "outboundAccountPosition":
                 return spot_balances(msgspec.json.decode(payload, type=SpotPosition).B, at)
             case "ACCOUNT_UPDATE":
                 update = msgspec.json.decode(payload, type=AccountUpdate)
-                return account_change(update.a, self._listed, at)
+                return account_change(update.a, _USERS[socket], self._listed, at)
         if kind in (*CLOSING, "listenKeyExpired"):
             return (Ack(socket=socket, kind="closing", text=kind),)
         if kind in _UNUSED:
@@ -233,13 +291,15 @@ class BinanceTrade:
     ) -> Sequence[Output]:
         """An execution that cannot be read leaves its order uncertain: the venue is asked."""
         try:
-            item = self._listed[f"{VENUE}:{market}:{report.s}"]
+            item = self._listed[futures_id(self._listed, market, report.s)]
             events = execution_events(report, item, at)
         except UNREADABLE as error:
             order_id = report.C or report.c
-            reason = f"{type(error).__name__}: {error}"
+            problem = rejected(socket, f"{type(error).__name__}: {error}", payload, at)
+            if forced(report.c, report.x):
+                return (problem,)
             return (
-                rejected(socket, reason, payload, at),
+                problem,
                 OrderUncertain(at=at, order_id=order_id, reason="unreadable execution"),
             )
         self._learn(events)
@@ -256,7 +316,7 @@ class BinanceTrade:
         tag = self._asked.pop(str(read.id), "")
         if not tag:
             return (rejected(socket, f"answer to no question: {read.id}", frame, at),)
-        market = "spot" if tag.split(":", 3)[2] == "spot" else "usdm"
+        market = tag.split(":", 3)[2]
         reply = Reply(
             tag=tag,
             market=market,
@@ -266,30 +326,46 @@ class BinanceTrade:
             text=error.msg,
             data=error.data,
         )
-        return [*rate_ack(reply, at), *self._replied(reply, at)]
+        stated = self._allowances.stated(market, read.rateLimits)
+        return [*stated, *rate_ack(reply, at), *self._replied(reply, at)]
 
     def follow_ups(self) -> Sequence[Request]:
-        """No answer here leads to another question."""
-        return ()
+        """Second questions that answers made necessary; ask after each `answered`."""
+        out, self._next = self._next, []
+        return out
 
     def answered(self, answer: Answer, at: Nanos) -> Sequence[Output]:
         """Events of an HTTP answer, or of none (status 0), also to a request of a socket."""
         kind, _, rest = answer.tag.partition(":")
+        market = rest.split(":")[0]
         if kind in ("key", "keepalive"):
-            return self._listen_key_came(kind, over_http(answer, "usdm"), at)
-        if kind in ("account", "income"):
-            reply = over_http(answer, rest.split(":")[0])
-            return [*rate_ack(reply, at), *self._account_answered(reply, at)]
+            return self._listen_key_came(kind, over_http(answer, market), at)
         if kind == "login":
             return (Ack(socket=rest, kind="login", ok=False, text=answer.detail),)
-        reply = over_http(answer, rest.split(":")[1])
-        return [*rate_ack(reply, at), *self._replied(reply, at)]
+        if kind in ("account", "income", *standing.KINDS) or kind.endswith("_many"):
+            reply = over_http(answer, market)
+        else:
+            reply = over_http(answer, rest.split(":")[1])
+        limits = rate_ack(reply, at)
+        if kind in ("account", "income"):
+            return [*limits, *self._account_answered(reply, at)]
+        if kind in standing.KINDS:
+            events, more = standing.answered(reply, at)
+            self._next += more
+            return [*limits, *events]
+        if kind.endswith("_many"):
+            what, ids = kind.removesuffix("_many"), answer.order_ids
+            told = verdicts.of_many(what, reply, ids, self._listed, at)
+            self._learn(told)
+            return [*limits, *told]
+        return [*limits, *self._replied(reply, at)]
 
     def _listen_key_came(self, kind: str, reply: Reply, at: Nanos) -> Sequence[Output]:
         limits = rate_ack(reply, at)
+        socket = ENTRIES[reply.market].user
         if kind == "keepalive":
             if reply.code == _LISTEN_KEY_UNKNOWN:
-                return (*limits, Ack(socket="usdm_user", kind="closing", text=reply.text))
+                return (*limits, Ack(socket=socket, kind="closing", text=reply.text))
             return limits
         key = ""
         if reply.verdict is Verdict.DONE:
@@ -298,7 +374,7 @@ class BinanceTrade:
             except UNREADABLE:
                 key = ""
         text = key or reply.text or "no listen key in the answer"
-        return (*limits, Ack(socket="usdm_user", kind="key", ok=bool(key), text=text))
+        return (*limits, Ack(socket=socket, kind="key", ok=bool(key), text=text))
 
     def _account_answered(self, reply: Reply, at: Nanos) -> Sequence[AnyEvent]:
         try:
@@ -328,32 +404,27 @@ class BinanceTrade:
     ) -> Sequence[AnyEvent]:
         if kind in ("query", "fills"):
             return self._inquiries.answered(kind, reply, order_id, item, at)
-        if kind == "amend" and not item.is_derivative:
-            return _replaced(reply, order_id, item, at)
         if kind == "cancel_all":
-            return _cancelled_all(reply, item, at)
-        if reply.verdict is Verdict.UNCERTAIN:
-            return (_uncertain(reply, order_id, at),)
-        if reply.verdict is Verdict.REFUSED:
-            refused = OrderRefused if kind == "place" else CancelRefused
-            return (refused(at=at, order_id=order_id, reason=reply.word, text=reply.text),)
-        state = _state.decode(reply.body)
-        if kind == "cancel":
-            return _cancelled(state, order_id, item, at)
-        return state_events(state, order_id, item, at)
+            return verdicts.of_all(reply, item, at)
+        return verdicts.of_order(kind, reply, order_id, item, at)
 
     def _learn(self, events: Sequence[AnyEvent]) -> None:
         for event in events:
-            if isinstance(event, OrderAccepted) and event.venue_order_id:
-                _remember(self._venue_ids, event.order_id, event.venue_order_id, IDS_MAX)
+            match event:
+                case OrderAccepted() if event.venue_order_id:
+                    _remember(self._venue_ids, event.order_id, event.venue_order_id, IDS_MAX)
+                case OrderAmended():
+                    self._terms[event.order_id] = (event.ticks, event.lots)
+                case OrderEnded():
+                    self._terms.pop(event.order_id, None)
 
 
-def _listen_key(method: str) -> Request:
+def _listen_key(market: str, method: str) -> Request:
     return Request(
-        tag="key:usdm" if method == "POST" else "keepalive:usdm",
-        host="usdm_rest",
+        tag=f"key:{market}" if method == "POST" else f"keepalive:{market}",
+        host=PRODUCTS[market].rest,
         method=method,
-        path=LISTEN_KEY_PATH,
+        path=LISTEN_KEYS[market],
         signed=True,
         cost=(("futures_weight", 1),),
         priority=Priority.UNWIND,
@@ -368,53 +439,3 @@ def _remember(memory: dict[str, str], key: str, value: str, most: int) -> None:
 
 def _first(*raws: Raw) -> Raw | None:
     return next((raw for raw in raws if bytes(raw) not in (b"", b"null")), None)
-
-
-def _uncertain(reply: Reply, order_id: OrderId, at: Nanos) -> OrderUncertain:
-    return OrderUncertain(at=at, order_id=order_id, reason=reply.text or "no answer")
-
-
-def _cancelled(
-    state: OrderState, order_id: OrderId, item: Instrument, at: Nanos
-) -> Sequence[AnyEvent]:
-    """A cancel that worked ends the order here only if nothing had filled; else the stream."""
-    if state.status != "CANCELED" or item.lots(decimal(state.executedQty)):
-        return ()
-    return (OrderEnded(at=at, order_id=order_id, filled_lots=Lots(0), reason="cancelled"),)
-
-
-def _cancelled_all(reply: Reply, item: Instrument, at: Nanos) -> Sequence[AnyEvent]:
-    if reply.verdict is not Verdict.DONE:
-        if reply.word == "no_such_order":
-            return ()  # nothing was open
-        problem = f"{reply.tag}: {reply.text or 'no answer'}"
-        return (rejected("", problem, reply.body, at),)
-    if item.is_derivative:
-        return ()  # an acknowledgement only; the stream tells each end
-    events: list[AnyEvent] = []
-    for raw in msgspec.json.decode(reply.body, type=list[Raw]):
-        state = _state.decode(raw)
-        if state.origClientOrderId:
-            events.extend(_cancelled(state, state.origClientOrderId, item, at))
-    return events
-
-
-def _replaced(reply: Reply, order_id: OrderId, item: Instrument, at: Nanos) -> Sequence[AnyEvent]:
-    """A spot order cancelled and placed anew under the same id (protocol reference 5.2)."""
-    if reply.verdict is Verdict.DONE:
-        both = msgspec.json.decode(reply.body, type=Replaced)
-        return state_events(_state.decode(both.newOrderResponse), order_id, item, at)
-    halves = _first(reply.data)
-    if reply.verdict is Verdict.UNCERTAIN or reply.code not in (-2021, -2022) or halves is None:
-        if reply.verdict is Verdict.UNCERTAIN:
-            return (_uncertain(reply, order_id, at),)
-        return (CancelRefused(at=at, order_id=order_id, reason=reply.word, text=reply.text),)
-    both = msgspec.json.decode(halves, type=Replaced)
-    if both.cancelResult != "SUCCESS":
-        error = read_error(both.cancelResponse)
-        reason = word(item.market, error.code, error.msg)
-        return (CancelRefused(at=at, order_id=order_id, reason=reason, text=error.msg),)
-    error = read_error(both.newOrderResponse)
-    if verdict(item.market, 400, error.code, error.msg) is not Verdict.REFUSED:
-        return (OrderUncertain(at=at, order_id=order_id, reason=error.msg),)
-    return (OrderEnded(at=at, order_id=order_id, filled_lots=Lots(0), reason="cancelled"),)

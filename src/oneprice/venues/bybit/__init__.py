@@ -30,6 +30,7 @@ def _limit(bucket: str, count: int) -> Limit:
     )
 
 
+# A batch draws on an allowance of its own, by the orders in it.
 _PER_SECOND = {
     "create:spot": 20,
     "create:derivatives": 10,
@@ -39,6 +40,12 @@ _PER_SECOND = {
     "cancel:derivatives": 10,
     "cancel_all:spot": 20,
     "cancel_all:derivatives": 10,
+    "create_batch:spot": 20,
+    "create_batch:derivatives": 10,
+    "amend_batch:spot": 20,
+    "amend_batch:derivatives": 10,
+    "cancel_batch:spot": 20,
+    "cancel_batch:derivatives": 10,
     "realtime": 50,
     "history": 50,
     "executions": 50,
@@ -46,19 +53,34 @@ _PER_SECOND = {
     "wallet": 50,
     "log": 25,
     "fees": 5,
+    "position_set": 10,
+    "dead_man": 5,
+    "key": 10,
 }
 
-# 500 connections in five minutes per domain, shared by the five kinds of socket.
-_CONNECTS = 100
+# 500 connections in five minutes per domain are allowed; half of them are for us.
+_CONNECT = (("connects", 1),)
 
 SPEC = Spec(
     name=NAME,
     markets=MARKETS,
     hosts={
-        "live": {"rest": "https://api.bybit.com", "ws": "wss://stream.bybit.com"},
+        "live": {
+            "rest": "https://api.bybit.com",
+            "ws": "wss://stream.bybit.com",
+            "ws_private": "wss://stream.bybit.com",
+        },
         "testnet": {
             "rest": "https://api-testnet.bybit.com",
             "ws": "wss://stream-testnet.bybit.com",
+            "ws_private": "wss://stream-testnet.bybit.com",
+        },
+        # Paper money at live prices: public streams are the live ones, the trade socket answers
+        # 404, so orders must go by REST (`order_entry`); keys are its own.
+        "demo": {
+            "rest": "https://api-demo.bybit.com",
+            "ws": "wss://stream.bybit.com",
+            "ws_private": "wss://stream-demo.bybit.com",
         },
     },
     sockets=(
@@ -72,7 +94,7 @@ SPEC = Spec(
                 ping=PING,
                 topics_per_request=10,  # stated for spot; harmless elsewhere
                 args_chars_max=21_000,
-                connects_per_5min=_CONNECTS,
+                connect_cost=_CONNECT,
             )
             for market in MARKETS
         ),
@@ -80,31 +102,66 @@ SPEC = Spec(
             name="private",
             role="private",
             market="",
-            host="ws",
+            host="ws_private",
             path="/v5/private",
             ping=PING,
-            connects_per_5min=_CONNECTS,
+            connect_cost=_CONNECT,
             needs_login=True,
         ),
         SocketSpec(
             name="trade",
             role="orders",
             market="",
-            host="ws",
+            host="ws_private",
             path="/v5/trade",
             ping=PING,
             requests_per_second=200.0,  # the buckets below bind first; 3000 per IP
-            connects_per_5min=_CONNECTS,
+            connect_cost=_CONNECT,
             needs_login=True,
         ),
     ),
     limits=(
         Limit(bucket="ip", count=600, per_ms=5000),
+        Limit(bucket="connects", count=250, per_ms=300_000),
         *(_limit(bucket, count) for bucket, count in _PER_SECOND.items()),
     ),
     refusals=REFUSALS,
     features=frozenset(
-        ("amend", "cancel_all", "post_only", "reduce_only", "order_socket", "query_by_client_id")
+        (
+            "books",
+            "trades",
+            "touch",
+            "mark",
+            "index",
+            "funding",
+            "funding_history",
+            "mark_history",
+            "index_history",
+            "candles",
+            "candle_history",
+            "order_entry_rest",
+            "order_entry_socket",
+            "amend",
+            "cancel",
+            "cancel_all",
+            "batch",
+            "post_only",
+            "fill_or_kill",
+            "reduce_only",
+            "self_trade_prevention",
+            "dead_man_switch",  # for accounts that the venue has enabled for it
+            "order_stream",
+            "fill_stream",
+            "position_stream",
+            "balance_stream",
+            "order_query",
+            "account_query",
+            "fee_query",
+            "funding_booked",
+            "position_mode",
+            "leverage",
+            "key_query",
+        )
     ),
     clock_ahead_ms_max=900,  # a stamp 1000 ms ahead is refused whatever the window
 )

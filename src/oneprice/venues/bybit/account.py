@@ -38,8 +38,14 @@ from oneprice.venues.bybit.wire import (
 
 LIVE = frozenset(("New", "PartiallyFilled", "Untriggered", "Triggered", "Active", "Created"))
 ENDED = frozenset(("Filled", "Cancelled", "PartiallyFilledCanceled", "Rejected", "Deactivated"))
-# Fills that change what we hold; the last two are the venue's own orders and carry no client id.
-_FILLS = frozenset(("Trade", "AdlTrade", "BustTrade"))
+# Executions that change what we hold; only the first is of an order of ours.
+_CAUSES: Mapping[str, str] = {
+    "Trade": "trade",
+    "AdlTrade": "adl",
+    "BustTrade": "liquidation",
+    "Delivery": "delivery",
+    "Settle": "delivery",
+}
 
 _BY_REJECT: Mapping[str, str] = {
     "EC_PostOnlyWillTakeLiquidity": "post_only",
@@ -116,22 +122,31 @@ def open_order(row: OrderRow, item: Instrument, at: Nanos) -> OpenOrderReported:
 def execution(row: ExecutionRow, item: Instrument, at: Nanos) -> AnyEvent:
     """A fill or a funding payment; ValueError for executions that are neither.
 
-    Deleveraging and liquidation are fills with order id "": an order of the venue did them.
+    What the venue forced has order id "": an order of the venue did it.
     """
-    if row.exec_type in _FILLS:
+    cause = _CAUSES.get(row.exec_type)
+    if cause is not None:
+        price, side = decimal(row.exec_price), side_of(row.side)
+        # Contracts are delivered at an average, off the grid: told to the tick, against us.
+        ticks = (
+            item.ticks_not_worse(price, side.opposite)
+            if cause == "delivery"
+            else item.ticks(price)
+        )
         return OrderFilled(
             at=at,
-            order_id=row.order_link_id,
+            order_id=row.order_link_id if cause == "trade" else "",
             instrument=item.id,
             # The docs want executions told apart by id and symbol together.
             fill_id=f"{row.exec_id}:{row.symbol}",
-            side=side_of(row.side),
-            ticks=item.ticks(decimal(row.exec_price)),
+            side=side,
+            ticks=ticks,
             lots=item.lots(decimal(row.exec_qty)),
             fee=decimal_or_zero(row.exec_fee),
             fee_asset=_fee_asset(row, item),
             maker=row.is_maker,
             venue_ms=whole(row.exec_time),
+            cause=cause,
         )
     if row.exec_type == "Funding":
         paid_ms = whole(row.exec_time)

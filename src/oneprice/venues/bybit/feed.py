@@ -20,7 +20,7 @@ from oneprice.model.events import (
 )
 from oneprice.model.instrument import Instrument
 from oneprice.model.units import MILLI, InstrumentId, Nanos
-from oneprice.venues.bybit import DEPTHS, NAME, SPEC
+from oneprice.venues.bybit import DEPTHS, SPEC, history
 from oneprice.venues.bybit.account import side_of
 from oneprice.venues.bybit.acks import control
 from oneprice.venues.bybit.instruments import instrument, known
@@ -41,7 +41,15 @@ from oneprice.venues.bybit.wire import (
     excerpt,
     whole,
 )
-from oneprice.venues.contract import Ack, Answer, Output, Request, Topic, Wanted
+from oneprice.venues.contract import (
+    Ack,
+    Answer,
+    HistoryWanted,
+    Output,
+    Request,
+    Topic,
+    Wanted,
+)
 
 # The whole topic names the book: a frame of another depth of the same symbol must never touch it.
 FORMAT = DepthFormat(
@@ -116,9 +124,7 @@ class BybitFeed:
         """
         out: dict[tuple[str, str], Topic] = {}
         for want in wanted:
-            item = self.listed.get(want.instrument)
-            if item is None:
-                raise ValueError(f"instrument {want.instrument!r} was never listed")
+            item = self._item(want.instrument)
             texts = []
             if want.book:
                 texts.append((f"orderbook.{self._depth(item, want.depth)}.{item.symbol}", True))
@@ -126,6 +132,8 @@ class BybitFeed:
                 texts.append((f"publicTrade.{item.symbol}", False))
             if want.ticker and item.is_derivative:
                 texts.append((f"tickers.{item.symbol}", False))
+            for length_ms in want.candles_ms:
+                texts.append((f"kline.{history.interval(length_ms)}.{item.symbol}", False))
             for text, is_book in texts:
                 out[item.market, text] = Topic(item.market, text, item.id, is_book)
         return list(out.values())
@@ -162,6 +170,20 @@ class BybitFeed:
     def snapshot(self, instrument: InstrumentId) -> Request | None:
         """None: a fresh subscription begins with a snapshot."""
         return None
+
+    def history(self, wanted: HistoryWanted) -> Sequence[Request]:
+        """The newest page of a range; ValueError for what this venue keeps no past of."""
+        return (history.question(wanted, self._item(wanted.instrument)),)
+
+    def _item(self, instrument: InstrumentId) -> Instrument:
+        item = self.listed.get(instrument)
+        if item is None:
+            raise ValueError(f"instrument {instrument!r} was never listed")
+        return item
+
+    def door(self, socket: str) -> Sequence[Request]:
+        """Nothing: every public address is known beforehand."""
+        return ()
 
     def clock(self) -> Request:
         return get("/v5/market/time", {}, "clock", "", Priority.DATA)
@@ -240,13 +262,14 @@ class BybitFeed:
             )
         return events
 
-    def dropped(self, socket: str, at: Nanos) -> Sequence[Output]:
-        """Every book on this socket is lost, and tickers begin anew with their snapshots."""
-        self._tickers.forget(f"{NAME}:{socket}:")
+    def dropped(self, instruments: Sequence[InstrumentId], at: Nanos) -> Sequence[Output]:
+        """Their books are lost, and their tickers begin anew with snapshots."""
         lost = []
-        for (where, _), name in self._fed.items():
-            if where == socket:
-                self.books[name].lose()
+        for name in instruments:
+            self._tickers.forget(name)
+            book = self.books.get(name)
+            if book is not None:
+                book.lose()
                 lost.append(FeedLost(at=at, instrument=name, reason="disconnected"))
         return lost
 
@@ -267,9 +290,18 @@ class BybitFeed:
                 return (_clock(reply),)
             if kind == "instruments":
                 return self._load(market, reply, at)
+            if kind == "history":
+                return self._page(answer.tag, reply, at)
             raise ValueError(f"answer to no question: {answer.tag[:40]!r}")
         except UNREADABLE as error:
             return (unread(kind, "malformed", f"{error} | {excerpt(answer.body)}", at),)
+
+    def _page(self, tag: str, reply: Reply, at: Nanos) -> Sequence[Output]:
+        item = self._item(tag.split(":", 4)[4])
+        events, more = history.page(tag, item, reply, at)
+        if more is not None:
+            self._next.append(more)
+        return events
 
     def _load(self, market: str, reply: Reply, at: Nanos) -> Sequence[Output]:
         page = PAGE.decode(reply.result)

@@ -13,19 +13,32 @@ from oneprice.model.events import (
     AccountChecked,
     AnyEvent,
     BalanceReported,
+    OrderAmended,
     OrderFilled,
     OrderMissing,
     OrderUncertain,
     PositionReported,
 )
-from oneprice.model.instrument import Instrument
+from oneprice.model.instrument import Instrument, split_id
 from oneprice.model.units import Asset, InstrumentId, Lots, Nanos
 from oneprice.venues.bybit import NAME, account
 from oneprice.venues.bybit.instruments import known
-from oneprice.venues.bybit.rest import Failed, get, page_after, paused_by, read, told, unread
+from oneprice.venues.bybit.rest import (
+    Allowances,
+    Failed,
+    get,
+    page_after,
+    paused_by,
+    read,
+    told,
+    unread,
+)
+from oneprice.venues.bybit.resting import Resting
+from oneprice.venues.bybit.standing import leverage, position_mode
 from oneprice.venues.bybit.wire import (
     EXECUTION,
     FEE,
+    INFO,
     LOG,
     ORDER,
     PAGE,
@@ -53,14 +66,27 @@ class _Asking(msgspec.Struct):
     fills: list[OrderFilled]
     held: dict[InstrumentId, None]
     coins: dict[Asset, None]
+    amended: list[OrderAmended]
     item: Instrument | None = None
+    modes: dict[str, int] = {}  # symbol -> positionIdx
+    leverages: dict[InstrumentId, str] = {}
+    margin: str = ""  # margin mode of the account
 
 
 class Inquiries:
     """Asks and collects. Pages beyond the first wait in `follow_ups` for the shell to send."""
 
-    def __init__(self, listed: Mapping[InstrumentId, Instrument]) -> None:
+    def __init__(
+        self,
+        listed: Mapping[InstrumentId, Instrument],
+        wanted: Sequence[InstrumentId],
+        resting: Resting,
+        allowances: Allowances,
+    ) -> None:
         self._listed = listed
+        self._wanted = wanted
+        self._resting = resting
+        self._allowances = allowances
         self._open: dict[tuple[str, str], tuple[int, _Asking]] = {}
         self._count = 0
         self._touched: dict[InstrumentId, None] = {}
@@ -112,6 +138,14 @@ class Inquiries:
             if market != "spot":
                 held = {**within, "limit": "200"}
                 plan[f"positions.{coin}"] = ("/v5/position/list", held, "positions")
+        mine = [name for name in self._wanted if split_id(name)[:2] == (NAME, market)]
+        if market != "spot" and mine:
+            plan["info"] = ("/v5/account/info", {}, "wallet")
+            for name in mine:
+                # Only a question by symbol answers for what is flat, too.
+                symbol = split_id(name)[2]
+                one = {"category": market, "symbol": symbol}
+                plan[f"positions.{symbol}"] = ("/v5/position/list", one, "positions")
         if market != "spot":
             paid = {**unified, "category": market, "type": "SETTLEMENT", "limit": "50"}
             plan["funding"] = ("/v5/account/transaction-log", paid, "log")
@@ -142,7 +176,7 @@ class Inquiries:
             for what, (path, params, bucket) in plan.items()
         ]
         waiting = {request.tag: request for request in requests}
-        asking = _Asking(kind, subject, waiting, {}, [], [], {}, {}, item)
+        asking = _Asking(kind, subject, waiting, {}, [], [], {}, {}, [], item)
         self._open[kind, subject] = (self._count, asking)  # an older one is given up
         return requests
 
@@ -154,12 +188,13 @@ class Inquiries:
         if asking is None or str(count) != number or answer.tag not in asking.waiting:
             return ()  # of a conversation that was given up for a newer one
         request = asking.waiting.pop(answer.tag)
-        out: list[Output] = []
+        bucket = request.cost[-1][0]
+        out: list[Output] = [*self._allowances.stated_by(bucket, answer)]
         reply = read(answer)
         if isinstance(reply, Failed):
             asking.failed[what] = reply.reason
             out.append(told(answer, reply, at))
-            out += paused_by(reply, answer, request.cost[-1][0], at)
+            out += paused_by(reply, answer, bucket, at)
         else:
             out += self._page(asking, what, request, reply.result, at)
         if not asking.waiting:
@@ -171,6 +206,9 @@ class Inquiries:
         self, asking: _Asking, what: str, request: Request, result: msgspec.Raw, at: Nanos
     ) -> Sequence[Output]:
         try:
+            if what == "info":
+                asking.margin = INFO.decode(result).margin_mode
+                return []
             page = PAGE.decode(result)
         except UNREADABLE as error:
             asking.failed[what] = "unreadable_answer"
@@ -199,6 +237,8 @@ class Inquiries:
                 row = ORDER.decode(raw)
                 if row.order_link_id == asking.subject:
                     asking.orders.append(row)
+                    if asking.item is not None:
+                        asking.amended += self._resting.seen(row, asking.item, at)
             case "fills" if asking.item is not None:
                 fill = account.execution(EXECUTION.decode(raw), asking.item, at)
                 if isinstance(fill, OrderFilled) and fill.order_id == asking.subject:
@@ -210,6 +250,11 @@ class Inquiries:
             case "positions":
                 place = POSITION.decode(raw)
                 item = known(self._listed, asking.subject, place.symbol)
+                asking.modes[place.symbol] = place.position_idx
+                if place.leverage:
+                    asking.leverages[item.id] = place.leverage
+                if place.position_idx and not decimal_or_zero(place.size):
+                    return ()  # one empty half of a pair; its mode is told at the end
                 asking.held[item.id] = None
                 return (account.position(place, item, at),)
             case "orders":
@@ -237,11 +282,12 @@ class Inquiries:
 
     # Conclusions ------------------------------------------------------------------------
 
-    def _settled(self, asking: _Asking, at: Nanos) -> Sequence[AnyEvent]:
+    def _settled(self, asking: _Asking, at: Nanos) -> Sequence[Output]:
         if asking.kind == "query":
             return self._order_settled(asking, at)
+        terms = self._terms(asking, at)
         if asking.failed:
-            return ()  # each failure has been told; nobody may rely on this check
+            return terms  # each failure has been told; nobody may rely on this check
         flat: list[AnyEvent] = [
             PositionReported(at=at, instrument=name, lots=Lots(0))
             for name in self._touched
@@ -254,7 +300,20 @@ class Inquiries:
         flat += [account.nothing(name, at) for name in gone]
         self._touched |= asking.held
         self._coins |= asking.coins
-        return [*flat, AccountChecked(at=at, venue=NAME, market=asking.subject)]
+        return [*terms, *flat, AccountChecked(at=at, venue=NAME, market=asking.subject)]
+
+    def _terms(self, asking: _Asking, at: Nanos) -> Sequence[Output]:
+        """Position mode and leverage, of whatever symbol the answers named."""
+        out: list[Output] = []
+        try:
+            for symbol, index in asking.modes.items():
+                out.append(position_mode(asking.subject, symbol, index, at))
+            for name, text in asking.leverages.items():
+                out.append(leverage(name, text, at, asking.margin))
+        except UNREADABLE as error:
+            asking.failed["positions"] = "unreadable_row"
+            out.append(unread(asking.kind, "unreadable_row", f"positions: {error}", at))
+        return out
 
     def _order_settled(self, asking: _Asking, at: Nanos) -> Sequence[AnyEvent]:
         """Fills first, then the state; missing where all answered and none knows it.
@@ -277,4 +336,4 @@ class Inquiries:
             return [*out, unread(asking.kind, "unreadable_row", f"order: {error}", at)]
         if isinstance(state, OrderUncertain) or (filled and "fills" in asking.failed):
             return out
-        return [*out, state]
+        return [*out, state, *asking.amended]

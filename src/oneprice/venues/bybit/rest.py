@@ -4,7 +4,7 @@ Source: Bybit v5 docs, "Integration Guidance" and "Rate Limit Rules": branch on 
 first, on the content second, on retCode third; success texts mean nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 import msgspec
@@ -15,8 +15,9 @@ from oneprice.model.units import MILLI, Nanos
 from oneprice.venues.bybit import NAME
 from oneprice.venues.bybit.codes import HTTP_REFUSALS, UNSURE, word
 from oneprice.venues.bybit.wire import REPLY, UNREADABLE, Reply, excerpt
-from oneprice.venues.contract import Ack, Answer, Output, Request
+from oneprice.venues.contract import Ack, Answer, Limit, Output, Request
 
+_COUNT = "x-bapi-limit"
 _RESET = "x-bapi-limit-reset-timestamp"
 _IP_BAN_MS = 600_000  # "wait at least ten minutes"; no header says when
 _PAUSE_MS = 1000  # the window of every allowance per user
@@ -76,6 +77,28 @@ def refusal(code: int, text: str) -> Failed | None:
     reason = word(code, text)
     unsure = code in UNSURE or reason == "unknown_code"
     return Failed(reason=reason, text=f"{code} {text}"[:200], unsure=unsure, code=code)
+
+
+class Allowances:
+    """What the venue itself says of our allowances, told when it differs from what we took."""
+
+    def __init__(self, limits: Sequence[Limit]) -> None:
+        # The header speaks of allowances per user, never of the one per address.
+        self._known = {limit.bucket: limit for limit in limits if limit.left_header}
+
+    def stated(self, bucket: str, count: str) -> list[Ack]:
+        """`count` is the X-Bapi-Limit of an answer: so many in each window of this bucket."""
+        known = self._known.get(bucket)
+        if known is None or not (count.isascii() and count.isdigit() and len(count) < 8):
+            return []
+        if not int(count) or known.count == int(count):
+            return []
+        limit = self._known[bucket] = msgspec.structs.replace(known, count=int(count))
+        return [Ack(socket="", kind="limit", bucket=bucket, limit=limit)]
+
+    def stated_by(self, bucket: str, answer: Answer) -> list[Ack]:
+        """As `stated`, for an HTTP answer, whose headers can be absent."""
+        return self.stated(bucket, dict(answer.headers).get(_COUNT, ""))
 
 
 def paused(failed: Failed, socket: str, bucket: str, reset_ms: str, at: Nanos) -> list[Output]:

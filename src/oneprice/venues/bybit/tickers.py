@@ -27,9 +27,9 @@ class Tickers:
     def __init__(self) -> None:
         self._rows: dict[InstrumentId, TickerRow] = {}
 
-    def forget(self, prefix: str) -> None:
-        """Drop all instruments whose id begins so: their next frame must be a snapshot."""
-        self._rows = {name: row for name, row in self._rows.items() if not name.startswith(prefix)}
+    def forget(self, instrument: InstrumentId) -> None:
+        """Its next frame must be a snapshot."""
+        self._rows.pop(instrument, None)
 
     def take(
         self, item: Instrument, row: TickerRow, message: Envelope, at: Nanos

@@ -4,7 +4,6 @@ Source: Bybit v5 docs, "Place Order", "WebSocket Trade Guidelines", "Private Str
 of 0 means "taken for processing"; only the private stream or a query says what became of it.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -18,10 +17,13 @@ from oneprice.model.commands import (
     PlaceOrder,
     Priority,
     QueryAccount,
+    QueryKey,
     QueryOrder,
-    TimeInForce,
+    SetLeverage,
+    SetPositionMode,
 )
 from oneprice.model.events import (
+    AmendRefused,
     AnyEvent,
     CancelRefused,
     OrderAccepted,
@@ -31,70 +33,70 @@ from oneprice.model.events import (
     PositionReported,
 )
 from oneprice.model.instrument import Instrument
-from oneprice.model.units import InstrumentId, Nanos, OrderId, Side
-from oneprice.venues.bybit import SPEC, account, pace_of
+from oneprice.model.units import InstrumentId, Nanos, OrderId
+from oneprice.venues.bybit import SPEC, account, standing
 from oneprice.venues.bybit.acks import control
 from oneprice.venues.bybit.instruments import known
+from oneprice.venues.bybit.orders import STAMP, VERBS, Asked, Orders, batches
 from oneprice.venues.bybit.queries import Inquiries
-from oneprice.venues.bybit.rest import Failed, paused, paused_by, read, refusal, told, unread
+from oneprice.venues.bybit.rest import (
+    Allowances,
+    Failed,
+    paused,
+    paused_by,
+    read,
+    refusal,
+    told,
+    unread,
+)
+from oneprice.venues.bybit.resting import Resting
 from oneprice.venues.bybit.wire import (
     ENVELOPE,
     EXECUTION,
     HEADER,
     IDS,
+    MANY,
     ORDER,
+    OUTCOMES,
     POSITION,
     ROWS,
     UNREADABLE,
     WALLET,
     Envelope,
+    Header,
     OrderIds,
+    Reply,
     excerpt,
 )
 from oneprice.venues.contract import Ack, Answer, Credentials, Output, Request
 from oneprice.venues.signing import Signer
 
 _TOPICS = ("order", "execution", "position", "wallet")
-_TIME_IN_FORCE: Mapping[TimeInForce, str] = {
-    TimeInForce.GTC: "GTC",
-    TimeInForce.IOC: "IOC",
-    TimeInForce.FOK: "FOK",
-    TimeInForce.POST_ONLY: "PostOnly",
-}
-_PATHS: Mapping[str, str] = {
-    "create": "/v5/order/create",
-    "amend": "/v5/order/amend",
-    "cancel": "/v5/order/cancel",
-    "cancel_all": "/v5/order/cancel-all",
-}
-_VERBS: Mapping[str, str] = {"create": "place", "amend": "amend", "cancel": "cancel"}
-_STAMP = b'"X-BAPI-TIMESTAMP":"0"'
+_DEAD_MAN_TOPICS = ("dcp.future", "dcp.spot")  # the switch is armed while these are heard
+_DEAD_MAN_EVERY_MS = 30_000
 _RESTARTING = 10019
-_ID_CHARS_MAX = 36
-_LINK_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{_ID_CHARS_MAX}}}")
-_BUCKETS: Mapping[tuple[str, str], str] = {
-    (what, market): f"{what}:{pace_of(market)}" for what in _PATHS for market in SPEC.markets
-}
-_ENCODER = msgspec.json.Encoder()
-_ASKED_MAX = 4096  # answers that never came must not fill the memory
 
 
 class BybitSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the docs leave to us."""
 
-    order_entry: Literal["socket", "rest"] = "socket"
+    order_entry: Literal["socket", "rest"] = "socket"  # "rest" in the demo environment
     order_window_ms: int = 2000  # an order later than this is refused rather than stale
     read_window_ms: int = 5000
     login_ahead_ms: int = 15_000  # a login that expires sooner fails on a skewed clock
-    # Whose order dies when we would trade with ourselves; the taker's flag decides, and the
-    # taker is mostly the hedge that must go through.
-    self_match: Literal["CancelMaker", "CancelTaker", "CancelBoth"] = "CancelMaker"
+    # Whose order dies when we would trade with ourselves: the newcomer's or the resting one's.
+    self_trade: Literal["taker", "maker", "both", "none"] = "taker"
+    # All orders are cancelled when the private sockets were gone for so long; 0: they are not.
+    # The venue grants it to institutions alone: others see the private login refused.
+    dead_man_ms: int = 0
+    # Instruments that we mean to trade: their position mode and leverage are asked.
+    wanted: tuple[InstrumentId, ...] = ()
 
-
-class _Asked(msgspec.Struct, frozen=True):
-    verb: str
-    order_id: OrderId
-    bucket: str
+    def __post_init__(self) -> None:
+        if self.dead_man_ms and not 3_000 <= self.dead_man_ms <= 300_000:
+            raise ValueError(
+                f"dead_man_ms: expected 0 or 3000 to 300000, found {self.dead_man_ms}"
+            )
 
 
 class BybitTrade:
@@ -111,15 +113,15 @@ class BybitTrade:
         self._key = credentials.key
         self._signer = Signer(credentials.secret)
         self._listed = listed
-        self._settings = settings or BybitSettings()
-        self._inquiries = Inquiries(listed)
-        self._asked: dict[str, _Asked] = {}
-        self._count = 0
-        window = str(self._settings.order_window_ms)
-        # The stamp is put in when the order leaves.
-        header = {"X-BAPI-TIMESTAMP": "0", "X-BAPI-RECV-WINDOW": window}
-        self._header = _ENCODER.encode(header)
-        self._forms: dict[InstrumentId, str] = {}
+        self._settings = chosen = settings or BybitSettings()
+        self._allowances = Allowances(SPEC.limits)
+        self._resting = Resting()
+        self._inquiries = Inquiries(listed, chosen.wanted, self._resting, self._allowances)
+        self._orders = Orders(
+            by_rest=chosen.order_entry == "rest",
+            self_trade=chosen.self_trade,
+            window_ms=chosen.order_window_ms,
+        )
 
     # Out --------------------------------------------------------------------------------
 
@@ -128,8 +130,10 @@ class BybitTrade:
         who = Request(tag="login", socket=socket, signed=True, priority=Priority.UNWIND)
         if socket == "trade":
             return (who,)
-        body = msgspec.json.encode({"req_id": "private", "op": "subscribe", "args": _TOPICS})
-        return (who, Request(tag="subscribe", socket=socket, body=body, priority=Priority.UNWIND))
+        groups: dict[str, Sequence[str]] = {"private": _TOPICS}
+        if self._settings.dead_man_ms:
+            groups["dead_man"] = _DEAD_MAN_TOPICS  # a topic that is refused takes its group along
+        return (who, *(_subscription(socket, name, args) for name, args in groups.items()))
 
     def sign(self, request: Request, venue_ms: int) -> Request:
         """Stamp and sign at the moment of sending; `venue_ms` is the venue's time."""
@@ -139,7 +143,7 @@ class BybitTrade:
             return msgspec.structs.replace(request, body=self._login_frame(request, venue_ms))
         if request.socket:
             stamp = b'"X-BAPI-TIMESTAMP":"%d"' % venue_ms
-            return msgspec.structs.replace(request, body=request.body.replace(_STAMP, stamp, 1))
+            return msgspec.structs.replace(request, body=request.body.replace(STAMP, stamp, 1))
         settings = self._settings
         window = str(settings.order_window_ms if request.body else settings.read_window_ms)
         payload = request.body or request.query.encode()
@@ -161,27 +165,45 @@ class BybitTrade:
     def encode(self, command: AnyCommand, at: Nanos) -> Sequence[Request]:
         """Requests for a command; ValueError for an instrument or id that cannot be sent."""
         match command:
-            case PlaceOrder():
-                item = self._item(command.instrument)
-                return (self._send("create", item, self._placing(command, item), command, at),)
-            case AmendOrder():
-                item = self._item(command.instrument)
-                change = _named(item, command.order_id) | {
-                    "qty": item.size_text(command.lots),
-                    "price": item.price_text(command.ticks),
-                }
-                return (self._send("amend", item, _ENCODER.encode(change), command, at),)
-            case CancelOrder():
-                item = self._item(command.instrument)
-                named = _ENCODER.encode(_named(item, command.order_id))
-                return (self._send("cancel", item, named, command, at),)
+            case PlaceOrder() | AmendOrder() | CancelOrder():
+                request = self._orders.one(command, self._item(command.instrument), at)
+                self._placed(command)
+                return (request,)
             case CancelAll():
-                return (self._cancel_all(command),)
+                return (self._orders.cancel_all(command, self._item(command.instrument)),)
             case QueryOrder():
                 return self._inquiries.order(command, self._item(command.instrument))
             case QueryAccount():
                 return self._inquiries.account(command)
+            case QueryKey():
+                return (standing.key_question(command),)
+            case SetPositionMode():
+                return (standing.mode_request(command),)
+            case SetLeverage():
+                item = self._item(command.instrument)
+                return (standing.leverage_request(command, item),)
         return ()
+
+    def batch(self, commands: Sequence[AnyCommand], at: Nanos) -> Sequence[Request]:
+        """As `encode`; neighbours of one kind and market share requests."""
+        out: list[Request] = []
+        for group in batches(commands):
+            orders = [
+                (command, self._item(command.instrument))
+                for command in group
+                if isinstance(command, PlaceOrder | AmendOrder | CancelOrder)
+            ]
+            if not orders:
+                out += self.encode(group[0], at)
+                continue
+            out += self._orders.many(orders, at)
+            for command, _ in orders:
+                self._placed(command)
+        return out
+
+    def _placed(self, command: AnyCommand) -> None:
+        if isinstance(command, PlaceOrder):
+            self._resting.placed(command.order_id, command.ticks, command.lots)
 
     def _item(self, instrument: InstrumentId) -> Instrument:
         item = self._listed.get(instrument)
@@ -190,79 +212,12 @@ class BybitTrade:
         self._inquiries.touch(instrument)
         return item
 
-    def _placing(self, command: PlaceOrder, item: Instrument) -> bytes:
-        """The arguments of a new order; what never changes of them is kept as text."""
-        form = self._forms.get(item.id)
-        if form is None:
-            fixed: dict[str, object] = {
-                "category": item.market,
-                "symbol": item.symbol,
-                "orderType": "Limit",
-                "smpType": self._settings.self_match,
-            }
-            if item.is_derivative:
-                fixed["positionIdx"] = 0
-            form = self._forms[item.id] = _ENCODER.encode(fixed)[:-1].decode()
-        side = "Buy" if command.side is Side.BUY else "Sell"
-        lasting = _TIME_IN_FORCE[command.time_in_force]
-        reduce = ""
-        if item.is_derivative:
-            reduce = ',"reduceOnly":true' if command.reduce_only else ',"reduceOnly":false'
-        # Numbers, words of ours and an id that was checked: nothing here needs escaping.
-        return (
-            f'{form},"side":"{side}","qty":"{item.size_text(command.lots)}",'
-            f'"price":"{item.price_text(command.ticks)}","timeInForce":"{lasting}"{reduce},'
-            f'"orderLinkId":"{_checked(command.order_id)}"}}'
-        ).encode()
-
-    def _send(
-        self,
-        what: str,
-        item: Instrument,
-        args: bytes,
-        command: PlaceOrder | AmendOrder | CancelOrder,
-        at: Nanos,
-    ) -> Request:
-        order_id = command.order_id
-        verb, bucket = _VERBS[what], _BUCKETS[what, item.market]
-        tag = f"{verb}:{order_id}"
-        by_rest = self._settings.order_entry == "rest"
-        self._count += 1
-        # The docs never say when an id is free again: the moment makes it new after a restart.
-        request_id = tag if by_rest else f"{at:x}-{self._count:x}"
-        self._asked[request_id] = _Asked(verb, order_id, bucket)
-        if len(self._asked) > _ASKED_MAX:
-            del self._asked[next(iter(self._asked))]
-        request = Request(
-            tag=tag,
-            socket="" if by_rest else "trade",
-            body=args
-            if by_rest
-            else b'{"reqId":"%b","header":%b,"op":"order.%b","args":[%b]}'
-            % (request_id.encode(), self._header, what.encode(), args),
-            signed=True,
-            cost=((bucket, 1),),
-            priority=command.priority,
-            order_id=order_id,
-        )
-        return _posted(request, what) if by_rest else request
-
-    def _cancel_all(self, command: CancelAll) -> Request:
-        item = self._item(command.instrument)
-        tag, bucket = f"cancel_all:{item.id}", _BUCKETS["cancel_all", item.market]
-        self._asked[tag] = _Asked("cancel_all", "", bucket)
-        request = Request(
-            tag=tag,
-            signed=True,
-            cost=((bucket, 1),),
-            body=_ENCODER.encode({"category": item.market, "symbol": item.symbol}),
-            priority=command.priority,
-        )
-        return _posted(request, "cancel_all")
-
     def keep_alive(self) -> Sequence[tuple[int, Request]]:
-        """Nothing: the sockets' own pings keep the session."""
-        return ()
+        """The dead man's switch, where wanted; the sockets' own pings keep the session."""
+        window = self._settings.dead_man_ms
+        if not window:
+            return ()
+        return [(_DEAD_MAN_EVERY_MS, request) for request in standing.dead_man(window)]
 
     def follow_ups(self) -> Sequence[Request]:
         """Further pages that answers made necessary; ask after each `answered`."""
@@ -298,7 +253,13 @@ class BybitTrade:
         match topic:
             case "order":
                 row = ORDER.decode(raw)
-                return (account.order(row, known(self._listed, row.category, row.symbol), at),)
+                item = known(self._listed, row.category, row.symbol)
+                state = account.order(row, item, at)
+                try:
+                    return (state, *self._resting.seen(row, item, at))
+                except UNREADABLE as error:  # the order's state counts all the same
+                    shown = f"{topic}: {error} | {excerpt(raw)}"
+                    return (state, unread("private", "unreadable_terms", shown, at))
             case "execution":
                 done = EXECUTION.decode(raw)
                 item = known(self._listed, done.category, done.symbol)
@@ -322,61 +283,66 @@ class BybitTrade:
         if message.ret_code is None:
             raise ValueError("answer without retCode")
         ids = _ids(message.data)
-        asked = self._asked.pop(message.request_id, None)
+        asked = self._orders.take(message.request_id)
         if asked is None and ids.order_link_id:
-            verb = _VERBS.get(message.op.removeprefix("order."), "")
-            asked = _Asked(verb, ids.order_link_id, "")
+            verb = VERBS.get(message.op.removeprefix("order."), "")
+            asked = Asked(verb, (ids.order_link_id,), "")
         failed = refusal(message.ret_code, message.text)
-        out: list[Output] = []
+        header = _header(message.header)
+        bucket = asked.bucket if asked else ""
+        out: list[Output] = [*self._allowances.stated(bucket, header.limit)]
         if failed is not None:
-            reset = HEADER.decode(message.header).reset_ms
-            out += paused(failed, socket, asked.bucket if asked else "", reset, at)
+            out += paused(failed, socket, bucket, header.reset_ms, at)
             if failed.code == _RESTARTING:
                 out.append(Ack(socket=socket, kind="closing", text=failed.text))
         if asked is None:
             shown = f"{message.request_id} {message.ret_code} {message.text}"
             return [*out, unread(socket, "answer_to_no_question", shown, at)]
-        return [*out, *_verdict(asked, failed, ids.order_id, at)]
+        if failed is None and message.op.endswith("-batch"):
+            return [*out, *_verdicts(asked, message.data, message.extra, at)]
+        return [*out, *_same_for_all(asked, failed, ids.order_id, at)]
 
     def answered(self, answer: Answer, at: Nanos) -> Sequence[Output]:
         verb, _, subject = answer.tag.partition(":")
         if verb in ("query", "account"):
             return self._inquiries.answered(answer, at)
+        asked = self._orders.take(answer.tag)
+        if asked is None:
+            ids = answer.order_ids or ((answer.order_id or subject,) if subject else ())
+            bucket = standing.BUCKETS.get(verb, "ip")
+            asked = Asked(verb.removesuffix("_many"), ids, bucket)
         reply = read(answer)
+        out: list[Output] = [*self._allowances.stated_by(asked.bucket, answer)]
         failed = reply if isinstance(reply, Failed) else None
-        out: list[Output] = []
-        asked = self._asked.pop(answer.tag, None) or _Asked(verb, subject, "ip")
         if failed is not None:
             out += paused_by(failed, answer, asked.bucket, at)
-        if verb not in ("place", "amend", "cancel"):
+        if asked.verb in standing.BUCKETS:
+            return [*out, *self._stood(answer, reply, at)]
+        if asked.verb not in VERBS.values():
             if failed is not None:
                 out.append(told(answer, failed, at))
             return out
-        venue_order_id = "" if isinstance(reply, Failed) else _ids(reply.result).order_id
-        return [*out, *_verdict(asked, failed, venue_order_id, at)]
+        if isinstance(reply, Failed):
+            return [*out, *_same_for_all(asked, failed, "", at)]
+        if verb.endswith("_many"):
+            return [*out, *_verdicts(asked, reply.result, reply.ret_ext_info, at)]
+        return [*out, *_same_for_all(asked, None, _ids(reply.result).order_id, at)]
+
+    def _stood(self, answer: Answer, reply: Reply | Failed, at: Nanos) -> Sequence[Output]:
+        if isinstance(reply, Failed):
+            if reply.reason != "not_modified":
+                return (told(answer, reply, at),)
+            return standing.done(answer.tag, None, at)
+        try:
+            return standing.done(answer.tag, reply, at)
+        except UNREADABLE as error:
+            shown = f"{answer.tag}: {error} | {excerpt(reply.result)}"
+            return (unread("standing", "unreadable_answer", shown, at),)
 
 
-def _checked(order_id: OrderId) -> OrderId:
-    if _LINK_ID.fullmatch(order_id) is None:
-        raise ValueError(
-            f"order id: expected 1 to {_ID_CHARS_MAX} of A-Z a-z 0-9 _ -, found {order_id!r}"
-        )
-    return order_id
-
-
-def _named(item: Instrument, order_id: OrderId) -> dict[str, str]:
-    return {"category": item.market, "symbol": item.symbol, "orderLinkId": _checked(order_id)}
-
-
-def _posted(request: Request, what: str) -> Request:
-    return msgspec.structs.replace(
-        request,
-        host="rest",
-        method="POST",
-        path=_PATHS[what],
-        headers=(("Content-Type", "application/json"),),
-        cost=(("ip", 1), *request.cost),
-    )
+def _subscription(socket: str, name: str, topics: Sequence[str]) -> Request:
+    body = msgspec.json.encode({"req_id": name, "op": "subscribe", "args": topics})
+    return Request(tag="subscribe", socket=socket, body=body, priority=Priority.UNWIND)
 
 
 def _ids(raw: msgspec.Raw) -> OrderIds:
@@ -387,19 +353,58 @@ def _ids(raw: msgspec.Raw) -> OrderIds:
         return OrderIds()
 
 
+def _header(raw: msgspec.Raw) -> Header:
+    """What is said of allowances; nothing where it cannot be read: the order matters more."""
+    try:
+        return HEADER.decode(raw)
+    except UNREADABLE:
+        return Header()
+
+
+def _verdicts(
+    asked: Asked, listed: msgspec.Raw, outcomes: msgspec.Raw, at: Nanos
+) -> Sequence[AnyEvent]:
+    """What an answer to a batch means for each order; unsure where it does not name it."""
+    try:
+        rows, said = MANY.decode(listed).items, OUTCOMES.decode(outcomes).items
+    except UNREADABLE:
+        rows, said = [], []
+    out: list[AnyEvent] = []
+    for place, order_id in enumerate(asked.order_ids):
+        row = rows[place] if place < len(rows) else None
+        if row is None or place >= len(said) or row.order_link_id not in ("", order_id):
+            reason = "unreadable_answer"
+            out.append(OrderUncertain(at=at, order_id=order_id, reason=reason))
+            continue
+        failed = refusal(said[place].code, said[place].msg)
+        out += _verdict(asked.verb, order_id, failed, row.order_id, at)
+    return out
+
+
+def _same_for_all(
+    asked: Asked, failed: Failed | None, venue_order_id: str, at: Nanos
+) -> Sequence[AnyEvent]:
+    return [
+        event
+        for order_id in asked.order_ids
+        for event in _verdict(asked.verb, order_id, failed, venue_order_id, at)
+    ]
+
+
 def _verdict(
-    asked: _Asked, failed: Failed | None, venue_order_id: str, at: Nanos
+    verb: str, order_id: OrderId, failed: Failed | None, venue_order_id: str, at: Nanos
 ) -> Sequence[AnyEvent]:
     """What an answer to an order request means. An accepted change is told by the stream."""
-    order_id = asked.order_id
     if failed is None:
-        if asked.verb != "place":
+        if verb != "place":
             return ()
         return (OrderAccepted(at=at, order_id=order_id, venue_order_id=venue_order_id),)
-    if failed.unsure and (asked.verb == "place" or failed.reason != "unknown_code"):
+    if failed.unsure and (verb == "place" or failed.reason != "unknown_code"):
         return (OrderUncertain(at=at, order_id=order_id, reason=failed.reason),)
-    if asked.verb == "place":
-        return (OrderRefused(at=at, order_id=order_id, reason=failed.reason, text=failed.text),)
-    if asked.verb == "amend" and failed.reason == "not_modified":
-        return ()
-    return (CancelRefused(at=at, order_id=order_id, reason=failed.reason, text=failed.text),)
+    reason, text = failed.reason, failed.text
+    match verb:
+        case "place":
+            return (OrderRefused(at=at, order_id=order_id, reason=reason, text=text),)
+        case "amend":
+            return (AmendRefused(at=at, order_id=order_id, reason=reason, text=text),)
+    return (CancelRefused(at=at, order_id=order_id, reason=reason, text=text),)

@@ -35,6 +35,7 @@ class Envelope(msgspec.Struct):
     text: str = msgspec.field(name="retMsg", default="")
     request_id: str = msgspec.field(name="reqId", default="")
     header: msgspec.Raw = msgspec.Raw(b"{}")
+    extra: msgspec.Raw = msgspec.field(name="retExtInfo", default=msgspec.Raw(b"{}"))
 
 
 class Reply(msgspec.Struct, rename="camel"):
@@ -43,6 +44,7 @@ class Reply(msgspec.Struct, rename="camel"):
     ret_code: int
     ret_msg: str = ""
     result: msgspec.Raw = msgspec.Raw(b"null")
+    ret_ext_info: msgspec.Raw = msgspec.Raw(b"{}")
     time: int = 0
 
 
@@ -57,9 +59,27 @@ class OrderIds(msgspec.Struct, rename="camel"):
     order_link_id: str = ""
 
 
+class Many(msgspec.Struct):
+    """The result of a batch, in the order of its orders."""
+
+    items: list[OrderIds] = msgspec.field(name="list", default_factory=list)
+
+
+class ItemOutcome(msgspec.Struct):
+    code: int
+    msg: str = ""
+
+
+class Outcomes(msgspec.Struct):
+    """Beside the result of a batch: what became of each of its orders."""
+
+    items: list[ItemOutcome] = msgspec.field(name="list", default_factory=list)
+
+
 class Header(msgspec.Struct):
     """What an answer on the order socket says about our allowance."""
 
+    limit: str = msgspec.field(name="X-Bapi-Limit", default="")
     reset_ms: str = msgspec.field(name="X-Bapi-Limit-Reset-Timestamp", default="")
 
 
@@ -145,6 +165,7 @@ class OrderRow(msgspec.Struct, rename="camel"):
     cancel_type: str = ""
     reject_reason: str = ""
     time_in_force: str = ""
+    updated_time: str = ""
 
 
 class ExecutionRow(msgspec.Struct, rename="camel"):
@@ -172,6 +193,7 @@ class PositionRow(msgspec.Struct, rename="camel"):
     category: str = ""
     entry_price: str = ""  # the stream's name
     avg_price: str = ""  # the name in REST answers
+    leverage: str = ""
 
 
 class CoinRow(msgspec.Struct, rename="camel"):
@@ -188,6 +210,23 @@ class CoinRow(msgspec.Struct, rename="camel"):
 class WalletRow(msgspec.Struct, rename="camel"):
     account_type: str
     coin: list[CoinRow]
+
+
+class AccountInfo(msgspec.Struct, rename="camel"):
+    margin_mode: str = ""
+
+
+class KeyRow(msgspec.Struct, rename="camel"):
+    read_only: int = 0
+    permissions: dict[str, list[str]] | None = None
+    ips: list[str] = []
+    expired_at: str = ""
+
+
+class SettledRow(msgspec.Struct, rename="camel"):
+    symbol: str
+    funding_rate: str
+    funding_rate_timestamp: str
 
 
 class FeeRow(msgspec.Struct, rename="camel"):
@@ -211,6 +250,8 @@ ENVELOPE = msgspec.json.Decoder(Envelope)
 REPLY = msgspec.json.Decoder(Reply)
 PAGE = msgspec.json.Decoder(Page)
 IDS = msgspec.json.Decoder(OrderIds)
+MANY = msgspec.json.Decoder(Many)
+OUTCOMES = msgspec.json.Decoder(Outcomes)
 HEADER = msgspec.json.Decoder(Header)
 SERVER_TIME = msgspec.json.Decoder(ServerTime)
 INSTRUMENT = msgspec.json.Decoder(InstrumentRow)
@@ -222,6 +263,10 @@ ORDER = msgspec.json.Decoder(OrderRow)
 EXECUTION = msgspec.json.Decoder(ExecutionRow)
 POSITION = msgspec.json.Decoder(PositionRow)
 WALLET = msgspec.json.Decoder(WalletRow)
+INFO = msgspec.json.Decoder(AccountInfo)
+KEY = msgspec.json.Decoder(KeyRow)
+SETTLED = msgspec.json.Decoder(SettledRow)
+BAR = msgspec.json.Decoder(list[str])
 FEE = msgspec.json.Decoder(FeeRow)
 LOG = msgspec.json.Decoder(LogRow)
 
