@@ -1,17 +1,79 @@
-"""OKX v5, public side: what is fact rather than procedure.
+"""OKX v5: spot, swaps and dated futures on one trading account.
 
-Source: the official API v5 documentation (state of July 2026) and its change log. The private
-side is not spoken yet; refusals are listed because REST answers of the public side use them too.
+Facts with their source: the official API v5 documentation (state of July 2026) and its change
+log. What it leaves open is a setting (`OkxSettings` in orders.py).
 """
 
 from oneprice.venues.contract import Limit, Ping, SocketSpec, Spec
+from oneprice.venues.okx.codes import REFUSALS
+
+NAME = "okx"
+WALLET = "unified"
 
 # The connection is cut after 30 s without a push; the venue asks for a text "ping" before that
 # ("Connect", WebSocket API). 18 s leaves room for one lost round.
 _PING = Ping(payload=b"ping", every_ms=18_000, silence_ms=30_000)
+_CONNECT = (("connects", 1),)
+_SUBSCRIBES_PER_SECOND = 0.5  # 480 subscribe, unsubscribe and login requests an hour each
+
+
+def _public(name: str) -> SocketSpec:
+    return SocketSpec(
+        name=name,
+        role="public",
+        market="",
+        host="ws",
+        path=f"/ws/v5/{name}",
+        ping=_PING,
+        topics_per_request=50,
+        # "fewer than 30 deep-book subscriptions per connection": with up to five more channels
+        # for each book this stays below it.
+        topics_max=120,
+        args_chars_max=64 * 1024,
+        requests_per_second=_SUBSCRIBES_PER_SECOND,
+        connect_cost=_CONNECT,
+    )
+
+
+# Allowances in two seconds, less a tenth: field reports see refusals at the published number.
+# Orders are counted by the venue per instrument and by us over all of them, which is stricter.
+_PER_TWO_SECONDS = {
+    "place": 54,
+    "amend": 54,
+    "cancel": 54,
+    "place_many": 270,
+    "amend_many": 270,
+    "cancel_many": 270,
+    "account_orders": 900,  # new and amended orders of a sub-account, however they are sent
+    "order_query": 54,
+    "pending": 54,
+    "fills": 54,
+    "fills_history": 9,
+    "balance": 9,
+    "positions": 9,
+    "config": 4,
+    "fees": 4,
+    "set_mode": 4,
+    "leverage": 18,
+    "set_leverage": 18,
+    "instruments": 18,
+    "time": 9,
+    "candle_history": 18,
+    "mark_history": 18,
+    "index_history": 9,
+    "funding_history": 9,
+}
+
+_FEATURES = (
+    "books trades touch mark index funding funding_history mark_history index_history candles"
+    " candle_history order_entry_rest order_entry_socket amend cancel cancel_all batch post_only"
+    " fill_or_kill reduce_only self_trade_prevention dead_man_switch order_stream fill_stream"
+    " position_stream balance_stream order_query account_query fee_query funding_booked"
+    " position_mode leverage key_query"
+)
 
 SPEC = Spec(
-    name="okx",
+    name=NAME,
     markets=("spot", "swap", "futures"),
     hosts={
         "live": {"rest": "https://www.okx.com", "ws": "wss://ws.okx.com:8443"},
@@ -20,85 +82,35 @@ SPEC = Spec(
         "us": {"rest": "https://us.okx.com", "ws": "wss://wsus.okx.com:8443"},
     },
     sockets=(
+        _public("public"),
+        _public("business"),  # candles live here alone
+        # Orders go in and their life comes out on one line: a line without a subscription would
+        # be cut after 30 s.
         SocketSpec(
-            name="public",
-            role="public",
+            name="private",
+            role="private",
             market="",
             host="ws",
-            path="/ws/v5/public",
+            path="/ws/v5/private",
             ping=_PING,
-            topics_per_request=50,
-            # "fewer than 30 deep-book subscriptions per connection": with up to four more
-            # channels for each book this stays below it.
-            topics_max=120,
             args_chars_max=64 * 1024,
-            # 480 subscribe, unsubscribe and login requests per hour and connection.
-            requests_per_second=0.5,
-            connects_per_5min=300,
+            requests_per_second=200.0,  # of orders; the buckets below bind first
+            connect_cost=_CONNECT,
+            needs_login=True,
         ),
     ),
     limits=(
-        Limit(bucket="instruments", count=18, per_ms=2_000),
-        Limit(bucket="time", count=9, per_ms=2_000),
+        Limit(bucket="connects", count=2, per_ms=1_000),  # three a second and address
+        *(
+            Limit(bucket=name, count=count, per_ms=2_000)
+            for name, count in _PER_TWO_SECONDS.items()
+        ),
+        Limit(bucket="bills", count=4, per_ms=1_000),
+        Limit(bucket="dead_man", count=1, per_ms=1_000),
+        Limit(bucket="rate_limit", count=1, per_ms=1_000),
     ),
-    refusals={
-        "50001": "venue_busy",
-        "50004": "venue_busy",
-        "50011": "rate_limited",
-        "50013": "venue_busy",
-        "50014": "bad_parameter",
-        "50015": "bad_parameter",
-        "50016": "bad_parameter",
-        "50026": "venue_busy",
-        "50030": "no_permission",
-        "50035": "no_permission",
-        "50061": "rate_limited",
-        "50101": "bad_key",
-        "50102": "bad_time",
-        "50105": "bad_key",
-        "50110": "no_permission",
-        "50111": "bad_key",
-        "50112": "bad_time",
-        "50113": "bad_signature",
-        "50119": "bad_key",
-        "50120": "no_permission",
-        "51000": "bad_parameter",
-        "51001": "no_such_instrument",
-        "51005": "too_large",
-        "51006": "price_limit",
-        "51008": "insufficient_funds",
-        "51016": "duplicate_id",
-        "51020": "too_small",
-        "51021": "not_tradable",
-        "51022": "not_tradable",
-        "51023": "reduce_only",
-        "51027": "not_tradable",
-        "51028": "not_tradable",
-        "51029": "not_tradable",
-        "51087": "not_tradable",
-        "51101": "too_large",
-        "51112": "reduce_only",
-        "51116": "price_limit",
-        "51119": "insufficient_funds",
-        "51120": "too_small",
-        "51121": "off_grid",
-        "51127": "insufficient_funds",
-        "51131": "insufficient_funds",
-        "51135": "price_limit",
-        "51136": "price_limit",
-        "51137": "price_limit",
-        "51138": "price_limit",
-        "51148": "reduce_only",
-        "51150": "off_grid",
-        "51169": "reduce_only",
-        "51170": "reduce_only",
-        "51202": "too_large",
-        "51203": "too_large",
-        "51205": "reduce_only",
-        "51206": "reduce_only",
-        "51603": "no_such_order",
-    },
-    features=frozenset(),  # all of them are about orders, which are not spoken here
+    refusals=REFUSALS,
+    features=frozenset(_FEATURES.split()),
     # Requests more than 30 s off are refused; nothing is said about clocks that run ahead.
     clock_ahead_ms_max=30_000,
 )

@@ -1,62 +1,57 @@
 """OKX v5, public side: which requests and topics, and frames to events.
 
 The touch is taken from `bbo-tbt`; `tickers` lags behind it and is understood but not asked for.
-A 'next' funding rate is mostly not published; where it is, it is a forecast of its own.
+Candles come on a socket of their own ("business").
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
 
 import msgspec
 
 from oneprice.kernel import Book, Tripwires
-from oneprice.model.events import (
-    FeedLost,
-    FrameRejected,
-    FundingForecast,
-    InstrumentListed,
-    Marked,
-    MarketTraded,
-    TouchQuoted,
-    WireTripped,
-)
+from oneprice.model.events import FeedLost, InstrumentListed, WireTripped
 from oneprice.model.instrument import Instrument
-from oneprice.model.units import MILLI, InstrumentId, Lots, Nanos, Side, Ticks
-from oneprice.venues.contract import Ack, Answer, Output, Request, Topic, Wanted
-from oneprice.venues.okx import SPEC, frames
+from oneprice.model.units import InstrumentId, Nanos
+from oneprice.venues.contract import (
+    Ack,
+    Answer,
+    HistoryWanted,
+    Output,
+    Request,
+    Topic,
+    Wanted,
+)
+from oneprice.venues.okx import SPEC, frames, public
+from oneprice.venues.okx.acks import Subscriptions
 from oneprice.venues.okx.books import Books, Tally
-from oneprice.venues.okx.listing import KINDS, identity, instrument_of
+from oneprice.venues.okx.frames import ENVELOPE, LISTED, RAWS, TEXTS, UNREADABLE, rows_of
+from oneprice.venues.okx.history import TAG as HISTORY
+from oneprice.venues.okx.history import History
+from oneprice.venues.okx.listing import KINDS, Detail, detail_of, identity, instrument_of
+from oneprice.venues.okx.rest import Failed, get, paused, settled, simulated, told
 
-T = TypeVar("T")
-
-_SOCKET = "public"
-_FAULTS = (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError)
-_ENVELOPE = msgspec.json.Decoder(frames.Envelope)
-_REST = msgspec.json.Decoder(frames.RestAnswer)
-# Errors that are about a request as a whole; every other one is about one of its topics.
-_WHOLE_REQUEST = frozenset({"60012", "60013", "60014"})
-
-
-class _Asked(msgspec.Struct):
-    """A subscription under way: the venue acknowledges each topic alone."""
-
-    left: int
-    on: bool
-    text: str = ""
+_CANDLES = "business"
 
 
 class OkxFeed:
-    """The Feed of OKX. `checksums` tells how the checksums of old recordings compared."""
+    """The Feed of OKX. `checksums` tells how the checksums of old recordings compared.
 
-    def __init__(self, wires: Tripwires) -> None:
-        self.spec = SPEC
+    `listed` and `details` grow with the answers. With `demo` the instruments are the demo's.
+    """
+
+    spec = SPEC
+
+    def __init__(self, wires: Tripwires, *, demo: bool = False) -> None:
         self.wires = wires
+        self._demo = demo
         self._books = Books()
         self.books: Mapping[InstrumentId, Book] = self._books.books
-        self._instruments: dict[InstrumentId, Instrument] = {}
+        self.listed: dict[InstrumentId, Instrument] = {}
+        self.details: dict[InstrumentId, Detail] = {}
         self._by_symbol: dict[str, InstrumentId] = {}
         self._by_index: dict[str, tuple[InstrumentId, ...]] = {}
-        self._asked: dict[str, _Asked] = {}
+        self._subscriptions = Subscriptions()
+        self._history = History()
 
     @property
     def checksums(self) -> Mapping[InstrumentId, Tally]:
@@ -70,34 +65,38 @@ class OkxFeed:
             if market not in KINDS:
                 known = ", ".join(SPEC.markets)
                 raise ValueError(f"okx market: found {market!r}, expected one of {known}")
+        path = "/api/v5/public/instruments"
         return [
-            Request(
-                tag=f"instruments:{market}",
-                host="rest",
-                path="/api/v5/public/instruments",
-                query=f"instType={KINDS[market]}",
-                cost=(("instruments", 1),),
+            self._question(
+                get(path, {"instType": KINDS[market]}, f"instruments:{market}", "instruments")
             )
             for market in markets
         ]
 
+    def _question(self, request: Request) -> Request:
+        return simulated(request) if self._demo else request
+
     def topics(self, wanted: Iterable[Wanted]) -> Sequence[Topic]:
-        """Every channel once; the books wanted are kept from now on."""
+        """Every channel once; the books wanted are kept from now on.
+
+        ValueError for an instrument that was never listed, a length of candles that the venue
+        does not have, or a book wanted deeper than it is kept.
+        """
         found: dict[str, Topic] = {}
         for want in wanted:
-            instrument = self._instruments.get(want.instrument)
+            instrument = self.listed.get(want.instrument)
             if instrument is None:
                 raise ValueError(f"{want.instrument}: not an instrument okx has listed")
-            if want.book:
-                self._books.open(instrument)
-            for channel, name in _channels(want, instrument):
+            book = self._books.open(instrument, want.depth) if want.book else ""
+            index = self.details[instrument.id].index
+            for channel, name in _channels(want, instrument, book, index):
                 text = f'{{"channel":"{channel}","instId":"{name}"}}'
-                book = channel == "books"
-                found.setdefault(text, Topic(_SOCKET, text, instrument.id, book))
+                socket = _CANDLES if public.candle_channel(channel) else "public"
+                found.setdefault(text, Topic(socket, text, instrument.id, channel == book))
         return list(found.values())
 
     def subscribe(self, topics: Sequence[Topic], request_id: int, *, on: bool) -> bytes:
-        self._asked[str(request_id)] = _Asked(left=len(topics), on=on)
+        self._subscriptions.ask(str(request_id), len(topics), on=on)
         word = "subscribe" if on else "unsubscribe"
         args = ",".join(topic.text for topic in topics)
         return f'{{"id":"{request_id}","op":"{word}","args":[{args}]}}'.encode()
@@ -106,64 +105,97 @@ class OkxFeed:
         """None: the socket sends its own snapshot; REST must not be mixed with it."""
         return None
 
+    def history(self, wanted: HistoryWanted) -> Sequence[Request]:
+        """The newest page of a range; older ones come by `follow_ups`.
+
+        ValueError for an instrument that was never listed or a length the venue does not have.
+        """
+        instrument = self.listed.get(wanted.instrument)
+        if instrument is None:
+            raise ValueError(f"{wanted.instrument}: not an instrument okx has listed")
+        index = self.details[instrument.id].index
+        return [self._question(each) for each in self._history.begin(wanted, instrument, index)]
+
+    def door(self, socket: str) -> Sequence[Request]:
+        """Nothing: every public address is known beforehand."""
+        return ()
+
     def clock(self) -> Request:
-        return Request(
-            tag="clock", host="rest", path="/api/v5/public/time", cost=(("time", 1),)
-        )
+        return self._question(get("/api/v5/public/time", {}, "clock", "time"))
 
     def follow_ups(self) -> Sequence[Request]:
-        """None: the lists have one page each."""
-        return ()
+        """Further pages of the past; the lists have one page each."""
+        return [self._question(each) for each in self._history.follow_ups()]
 
     # Answers ---------------------------------------------------------------------------
 
     def answered(self, answer: Answer, at: Nanos) -> Sequence[Output]:
-        """Instruments and the venue's clock; anything else or broken is a FrameRejected."""
+        """Instruments, history, the venue's clock; anything broken is a FrameRejected."""
+        reply = settled(answer)
+        if isinstance(reply, Failed):
+            return [told(answer, reply, at), *paused(reply, "", self._bucket(answer.tag), at)]
         try:
-            return self._answered(answer, at)
-        except _FAULTS as error:
-            return [self._rejected(f"{answer.tag}: {error}", answer.body, at, "rest")]
+            if answer.tag == "clock":
+                times = msgspec.json.decode(reply.data, type=list[dict[str, str]])
+                stamp = frames.milliseconds(times[0]["ts"] if times else "", "ts")
+                if not stamp:
+                    raise ValueError("ts: expected epoch milliseconds, found nothing")
+                return [Ack(socket="", kind="clock", text=str(stamp))]
+            if answer.tag.startswith(HISTORY):
+                return self._history.page(answer, reply.data, at)
+            if answer.tag.startswith("instruments:"):
+                return self._load(answer.tag.partition(":")[2], reply.data, at)
+            raise ValueError("answer to no question")
+        except UNREADABLE as error:
+            return [frames.rejected("rest", f"{answer.tag}: {error}", answer.body, at)]
 
-    def _answered(self, answer: Answer, at: Nanos) -> Sequence[Output]:
-        if answer.status == 0:
-            return [self._rejected(f"{answer.tag}: no answer: {answer.detail}", b"", at, "rest")]
-        rest = _REST.decode(answer.body)
-        if rest.code != "0":
-            word = SPEC.refusals.get(rest.code, "unknown_code")
-            reason = f"{answer.tag}: {word}: code {rest.code!r} {rest.msg[:80]}"
-            return [self._rejected(reason, answer.body, at, "rest")]
-        if answer.tag == "clock":
-            times = msgspec.json.decode(rest.data, type=list[dict[str, str]])
-            if not times:
-                raise ValueError("data: expected one time, found none")
-            return [Ack(socket="", kind="clock", text=times[0].get("ts", ""))]
-        return self._listed(rest.data, at)
+    def _bucket(self, tag: str) -> str:
+        if tag == "clock":
+            return "time"
+        return "instruments" if tag.startswith("instruments:") else self._history.bucket(tag)
 
-    def _listed(self, data: msgspec.Raw, at: Nanos) -> list[Output]:
-        """Every instrument that can be understood; each that cannot is told by itself."""
-        outputs: list[Output] = []
-        for listed in msgspec.json.decode(data, type=list[frames.Listed]):
-            try:
-                instrument = instrument_of(listed)
-            except (ValueError, ArithmeticError) as error:
-                reason = f"instrument {listed.instId[:40]}: {error}"
-                outputs.append(self._rejected(reason, b"", at, "rest"))
-                continue
-            if instrument is not None:
-                outputs += self._list(instrument, listed.uly or listed.instId, at)
+    def _load(self, market: str, data: msgspec.Raw, at: Nanos) -> list[Output]:
+        """A whole list: what is no longer in it has stopped trading."""
+        named: dict[str, None] = {}
+        outputs = self._listed(data, named, "rest", at)
+        for item in list(self.listed.values()):
+            if item.market == market and item.tradable and item.symbol not in named:
+                gone = msgspec.structs.replace(item, tradable=False)
+                outputs += self._list(gone, self.details[item.id], at)
         return outputs
 
-    def _list(self, instrument: Instrument, index: str, at: Nanos) -> list[Output]:
-        old = self._instruments.get(instrument.id)
+    def _listed(
+        self, data: msgspec.Raw, named: dict[str, None], socket: str, at: Nanos
+    ) -> list[Output]:
+        """Every instrument that can be understood; each that cannot is told by itself."""
+        outputs: list[Output] = []
+        for raw in RAWS.decode(data):
+            name = ""
+            try:
+                row = LISTED.decode(raw)
+                name = row.instId[:40]
+                named[row.instId] = None
+                instrument = instrument_of(row)
+            except UNREADABLE as error:
+                reason = f"instrument {name}: {error}"
+                outputs.append(frames.rejected(socket, reason, raw, at))
+                continue
+            if instrument is not None:
+                outputs += self._list(instrument, detail_of(row), at)
+        return outputs
+
+    def _list(self, instrument: Instrument, detail: Detail, at: Nanos) -> list[Output]:
+        old = self.listed.get(instrument.id)
         if old is not None and old.funding_interval_ms and instrument.funding_interval_ms:
             # What the funding channel has said about the interval outlives a new list.
             interval = old.funding_interval_ms
             instrument = msgspec.structs.replace(instrument, funding_interval_ms=interval)
-        self._instruments[instrument.id] = instrument
+        self.listed[instrument.id] = instrument
+        self.details[instrument.id] = detail
         self._by_symbol[instrument.symbol] = instrument.id
-        ids = self._by_index.get(index, ())
+        ids = self._by_index.get(detail.index, ())
         if instrument.id not in ids:
-            self._by_index[index] = (*ids, instrument.id)
+            self._by_index[detail.index] = (*ids, instrument.id)
         outputs: list[Output] = [InstrumentListed(at=at, instrument=instrument)]
         if instrument.id in self.books:
             grid = (instrument.tick, instrument.lot)
@@ -188,17 +220,21 @@ class OkxFeed:
                 events += [WireTripped(at=at, wire=number) for number in self.wires.drain()]
             return events
         try:
-            return self._decoded(socket, frame, at)
-        except _FAULTS as error:
-            return [self._rejected(str(error)[:200], frame, at, socket)]
+            envelope = ENVELOPE.decode(frame)
+            if envelope.event:
+                return self._subscriptions.event(socket, envelope, frame, at)
+            if envelope.arg is None:
+                raise ValueError("neither arg nor event")
+            return self._pushed(socket, envelope.arg, envelope.data, at)
+        except UNREADABLE as error:
+            return [frames.rejected(socket, str(error), frame, at)]
 
-    def dropped(self, socket: str, at: Nanos) -> Sequence[Output]:
-        """Every book on the socket is lost; what was asked on it will not be answered."""
-        self._asked.clear()
+    def dropped(self, instruments: Sequence[InstrumentId], at: Nanos) -> Sequence[Output]:
+        """What a connection carried that is gone: the books that were known are lost."""
         return [
-            FeedLost(at=at, instrument=self._id(symbol), reason="disconnected")
-            for symbol in self._books.known()
-            if self._books.lose(symbol)
+            FeedLost(at=at, instrument=name, reason="disconnected")
+            for name in instruments
+            if name in self.books and self._books.lose(name.rpartition(":")[2])
         ]
 
     def silenced(self, instrument: InstrumentId, at: Nanos) -> Sequence[Output]:
@@ -206,177 +242,72 @@ class OkxFeed:
         self._books.lose(instrument.rpartition(":")[2])
         return (FeedLost(at=at, instrument=instrument, reason="silent"),)
 
-    def _decoded(self, socket: str, frame: bytes, at: Nanos) -> Sequence[Output]:
-        envelope = _ENVELOPE.decode(frame)
-        if envelope.event:
-            return self._event(socket, envelope, frame, at)
-        if envelope.arg is None:
-            return [self._rejected("neither arg nor event", frame, at, socket)]
-        data = envelope.data
-        match envelope.arg.channel:
+    def _pushed(
+        self, socket: str, arg: frames.Arg, data: msgspec.Raw, at: Nanos
+    ) -> Sequence[Output]:
+        match arg.channel:
             case "bbo-tbt":
-                touches = _list_of(data, frames.Touch)
-                return [self._touch(envelope.arg.instId, each, at) for each in touches]
+                item = self._instrument(arg.instId)
+                return [public.touch(item, each, at) for each in rows_of(data, frames.Touch)]
             case "tickers":
-                quotes = [self._ticker(each, at) for each in _list_of(data, frames.Ticker)]
+                rows = rows_of(data, frames.Ticker)
+                quotes = [public.ticker(self._instrument(r.instId), r, at) for r in rows]
                 return [quote for quote in quotes if quote is not None]
             case "trades":
-                return [self._traded(each, at) for each in _list_of(data, frames.Traded)]
+                trades = rows_of(data, frames.Traded)
+                return [public.traded(self._instrument(r.instId), r, at) for r in trades]
             case "mark-price":
-                return [self._marked(each, at) for each in _list_of(data, frames.MarkPrice)]
+                marks = rows_of(data, frames.MarkPrice)
+                return [public.marked(self._id(r.instId), r, at) for r in marks]
             case "index-tickers":
-                return self._indexed(_list_of(data, frames.IndexTicker), at)
+                # An index price belongs to every instrument that is made on it.
+                return [
+                    public.indexed(instrument, row, at)
+                    for row in rows_of(data, frames.IndexTicker)
+                    for instrument in self._by_index.get(row.instId, ())
+                ]
             case "funding-rate":
-                rates = _list_of(data, frames.FundingRate)
+                rates = rows_of(data, frames.FundingRate)
                 return [output for each in rates for output in self._funded(each, at)]
             case "instruments":
-                return self._listed(data, at)
+                return self._listed(data, {}, socket, at)
             case "open-interest" | "price-limit" | "status" | "estimated-price":
                 return []
-            case other:
-                return [self._rejected(f"channel {other[:40]!r}", frame, at, socket)]
+        return self._candles(arg, data, at)
 
-    def _event(
-        self, socket: str, envelope: frames.Envelope, frame: bytes, at: Nanos
-    ) -> Sequence[Output]:
-        text = f"{envelope.code} {envelope.msg}".strip()
-        match envelope.event:
-            case "subscribe" | "unsubscribe":
-                return self._acknowledged(socket, envelope.id, "", whole=False)
-            case "error":
-                whole = envelope.code in _WHOLE_REQUEST
-                return self._acknowledged(socket, envelope.id, text or "error", whole=whole)
-            case "notice":
-                return [Ack(socket=socket, kind="closing", text=text)]
-            case "channel-conn-count" | "channel-conn-count-error":
-                return []
-            case other:
-                return [self._rejected(f"event {other[:40]!r}", frame, at, socket)]
+    def _candles(self, arg: frames.Arg, data: msgspec.Raw, at: Nanos) -> Sequence[Output]:
+        about = public.candle_channel(arg.channel)
+        if about is None:
+            raise ValueError(f"channel: none we know, found {arg.channel[:40]!r}")
+        kind, length = about
+        names: tuple[InstrumentId, ...] = (
+            self._by_index.get(arg.instId, ()) if kind == "index" else (self._id(arg.instId),)
+        )
+        bars = [
+            public.candle(name, kind, length, row, at)
+            for row in TEXTS.decode(data)
+            for name in names
+        ]
+        return [closed for closed in bars if closed is not None]
 
-    def _acknowledged(
-        self, socket: str, request_id: str, text: str, *, whole: bool
-    ) -> Sequence[Output]:
-        """One Ack per request, when the last of its topics has been answered."""
-        asked = self._asked.get(request_id)
-        if asked is None:
-            if not text:
-                return []
-            return [Ack(socket=socket, kind="subscribe", ok=False, text=text)]
-        asked.text = asked.text or text
-        asked.left = 0 if whole else asked.left - 1
-        if asked.left > 0:
+    def _funded(self, row: frames.FundingRate, at: Nanos) -> list[Output]:
+        instrument = self._id(row.instId)
+        forecast = public.forecast(instrument, row, at)
+        if forecast is None:
             return []
-        del self._asked[request_id]
-        return [
-            Ack(
-                socket=socket,
-                kind="subscribe" if asked.on else "unsubscribe",
-                ok=not asked.text,
-                request_id=request_id,
-                text=asked.text,
-            )
-        ]
-
-    def _touch(self, symbol: str, touch: frames.Touch, at: Nanos) -> Output:
-        instrument = self._instrument(symbol)
-        bid, ask = _level(instrument, touch.bids, "bids"), _level(instrument, touch.asks, "asks")
-        return TouchQuoted(
-            at=at,
-            instrument=instrument.id,
-            bid_ticks=bid[0],
-            bid_lots=bid[1],
-            ask_ticks=ask[0],
-            ask_lots=ask[1],
-            sequence=touch.seqId,
-            venue_ms=frames.milliseconds(touch.ts, "ts"),
-        )
-
-    def _ticker(self, ticker: frames.Ticker, at: Nanos) -> Output | None:
-        """None where a side is empty: nothing is quoted then."""
-        instrument = self._instrument(ticker.instId)
-        if not ticker.bidPx or not ticker.askPx:
-            return None
-        return TouchQuoted(
-            at=at,
-            instrument=instrument.id,
-            bid_ticks=instrument.ticks(frames.decimal(ticker.bidPx, "bidPx")),
-            bid_lots=instrument.lots(frames.decimal(ticker.bidSz, "bidSz")),
-            ask_ticks=instrument.ticks(frames.decimal(ticker.askPx, "askPx")),
-            ask_lots=instrument.lots(frames.decimal(ticker.askSz, "askSz")),
-            venue_ms=frames.milliseconds(ticker.ts, "ts"),
-        )
-
-    def _traded(self, trade: frames.Traded, at: Nanos) -> Output:
-        instrument = self._instrument(trade.instId)
-        side = {"buy": Side.BUY, "sell": Side.SELL}.get(trade.side)
-        if side is None:
-            raise ValueError(f"side: expected buy or sell, found {trade.side[:40]!r}")
-        return MarketTraded(
-            at=at,
-            instrument=instrument.id,
-            ticks=instrument.ticks(frames.decimal(trade.px, "px")),
-            lots=instrument.lots(frames.decimal(trade.sz, "sz")),
-            side=side,
-            trade_id=trade.tradeId,
-            venue_ms=frames.milliseconds(trade.ts, "ts"),
-        )
-
-    def _marked(self, mark: frames.MarkPrice, at: Nanos) -> Output:
-        return Marked(
-            at=at,
-            instrument=self._id(mark.instId),
-            mark=frames.decimal(mark.markPx, "markPx"),
-            venue_ms=frames.milliseconds(mark.ts, "ts"),
-        )
-
-    def _indexed(self, tickers: list[frames.IndexTicker], at: Nanos) -> list[Output]:
-        """An index price belongs to every instrument that is made on it."""
-        return [
-            Marked(
-                at=at,
-                instrument=instrument,
-                index=frames.decimal(ticker.idxPx, "idxPx"),
-                venue_ms=frames.milliseconds(ticker.ts, "ts"),
-            )
-            for ticker in tickers
-            for instrument in self._by_index.get(ticker.instId, ())
-        ]
-
-    def _funded(self, rate: frames.FundingRate, at: Nanos) -> list[Output]:
-        instrument = self._id(rate.instId)
-        due = frames.moment(rate.fundingTime, "fundingTime")
-        after = frames.moment(rate.nextFundingTime, "nextFundingTime")
-        interval_ms = (after - due) // MILLI if after > due > 0 else 0
-        outputs: list[Output] = self._interval(instrument, interval_ms, at)
-        periods = (
-            (rate.fundingRate, due, "fundingRate"),
-            (rate.nextFundingRate, after, "nextFundingRate"),
-        )
-        for text, when, field in periods:
-            value = frames.decimal_or_none(text, field)
-            if value is not None and when > 0:
-                outputs.append(
-                    FundingForecast(
-                        at=at,
-                        instrument=instrument,
-                        rate=value,
-                        due=when,
-                        interval_ms=interval_ms,
-                    )
-                )
-        return outputs
+        return [*self._interval(instrument, forecast.interval_ms, at), forecast]
 
     def _interval(self, instrument: InstrumentId, interval_ms: int, at: Nanos) -> list[Output]:
         """The instrument anew where its funding interval is not the one we knew."""
-        known = self._instruments.get(instrument)
+        known = self.listed.get(instrument)
         if known is None or not interval_ms or known.funding_interval_ms == interval_ms:
             return []
         changed = msgspec.structs.replace(known, funding_interval_ms=interval_ms)
-        self._instruments[instrument] = changed
+        self.listed[instrument] = changed
         return [InstrumentListed(at=at, instrument=changed)]
 
     def _instrument(self, symbol: str) -> Instrument:
-        instrument = self._instruments.get(self._id(symbol))
+        instrument = self.listed.get(self._id(symbol))
         if instrument is None:
             raise ValueError(f"instId: {symbol[:40]!r} is not an instrument okx has listed")
         return instrument
@@ -385,39 +316,23 @@ class OkxFeed:
         """Our id of a symbol; its name tells the market where no list has yet."""
         return self._by_symbol.get(symbol) or identity(symbol)
 
-    def _rejected(self, reason: str, frame: bytes, at: Nanos, socket: str) -> FrameRejected:
-        excerpt = frame[:120].decode(errors="replace")
-        return FrameRejected(at=at, venue="okx", socket=socket, reason=reason, excerpt=excerpt)
 
-
-def _channels(want: Wanted, instrument: Instrument) -> list[tuple[str, str]]:
+def _channels(
+    want: Wanted, instrument: Instrument, book: str, index: str
+) -> list[tuple[str, str]]:
     """Channel and instId of everything wanted for one instrument."""
     symbol = instrument.symbol
     found: list[tuple[str, str]] = []
-    if want.book:
-        found.append(("books", symbol))
+    if book:
+        found.append((book, symbol))
     if want.trades:
         found.append(("trades", symbol))
     if want.ticker:
         found.append(("bbo-tbt", symbol))
         if instrument.is_derivative:
             found.append(("mark-price", symbol))
-            found.append(("index-tickers", f"{instrument.base}-{instrument.quote}"))
+            found.append(("index-tickers", index))
         if instrument.funding_interval_ms:
             found.append(("funding-rate", symbol))
+    found += [(f"candle{public.bar(length)}", symbol) for length in want.candles_ms]
     return found
-
-
-def _list_of(data: msgspec.Raw, kind: type[T]) -> list[T]:
-    return msgspec.json.decode(data, type=list[kind])  # type: ignore[valid-type]
-
-
-def _level(instrument: Instrument, levels: list[list[str]], field: str) -> tuple[Ticks, Lots]:
-    """The one level of a side, (0, 0) where it is empty. Raises ValueError naming the field."""
-    if not levels:
-        return Ticks(0), Lots(0)
-    if len(levels[0]) < 2:
-        raise ValueError(f"{field}: expected [price, size, ...], found {levels[0]}")
-    price = frames.decimal(levels[0][0], field)
-    return instrument.ticks(price), instrument.lots(frames.decimal(levels[0][1], field))
-

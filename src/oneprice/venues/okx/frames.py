@@ -1,14 +1,26 @@
-"""The frames of OKX's public sockets as they are written, before anything is made of them.
+"""OKX's envelopes and public rows as they are written, before anything is made of them.
 
-No value is written as the empty string; numbers and times are strings, except seqId, prevSeqId
-and checksum (API v5, "General Info" and "WebSocket, Public Channel").
+No value is written as the empty string; numbers and times are strings, except seqId, prevSeqId,
+checksum and instIdCode (API v5, "General Info" and "WebSocket, Public Channel").
 """
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
+from typing import TypeVar
 
 import msgspec
 
-from oneprice.model.units import MILLI, Nanos
+from oneprice.model.events import FrameRejected
+from oneprice.model.units import MILLI, Nanos, Side
+
+T = TypeVar("T")
+
+# What a venue may make us meet while reading: none of it may leave a dialect.
+UNREADABLE = (msgspec.MsgspecError, ValueError, ArithmeticError, LookupError, RecursionError)
+
+# An exponent of three digits could name a number that takes minutes to write down.
+_DECIMAL = re.compile(r"[-+]?[0-9]{1,40}(\.[0-9]{1,60})?([eE][-+]?[0-9]{1,2})?")
+_EXCERPT_CHARS = 160
 
 
 class Arg(msgspec.Struct, frozen=True):
@@ -20,12 +32,16 @@ class Arg(msgspec.Struct, frozen=True):
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """Every JSON frame of a public socket: a push (arg, data) or an event."""
+    """Every JSON frame of a socket: a push (arg, data), an event, or an answer to an op."""
 
     arg: Arg | None = None
-    data: msgspec.Raw = msgspec.Raw(b"")
+    data: msgspec.Raw = msgspec.Raw(b"[]")
     action: str = ""
     event: str = ""
+    eventType: str = ""
+    curPage: int = 1
+    lastPage: bool = True
+    op: str = ""
     code: str = ""
     msg: str = ""
     id: str = ""
@@ -106,6 +122,8 @@ class Listed(msgspec.Struct, frozen=True):
     maxLmtSz: str = ""
     expTime: str = ""
     ruleType: str = ""
+    groupId: str = ""  # of fees
+    instIdCode: int | None = None  # the name in orders by socket; null until generated
 
 
 class RestAnswer(msgspec.Struct, frozen=True):
@@ -116,15 +134,55 @@ class RestAnswer(msgspec.Struct, frozen=True):
     data: msgspec.Raw = msgspec.Raw(b"[]")
 
 
+class SettledRate(msgspec.Struct, frozen=True):
+    """One row of the funding history; `realizedRate` is what was charged."""
+
+    instId: str
+    realizedRate: str
+    fundingTime: str
+
+
+class FullBook(msgspec.Struct, frozen=True):
+    """One push of books5: all that there is, no delta."""
+
+    asks: msgspec.Raw
+    bids: msgspec.Raw
+    seqId: int
+    ts: str
+
+
+class FullBookFrame(msgspec.Struct, frozen=True):
+    arg: Arg
+    data: list[FullBook]
+
+
+class Numbered(msgspec.Struct, frozen=True):
+    """Which state of a book a frame tells of."""
+
+    seqId: int = 0
+    ts: str = ""
+
+
+class NumberedFrame(msgspec.Struct, frozen=True):
+    arg: Arg
+    data: list[Numbered]
+    action: str = ""
+
+
+ENVELOPE = msgspec.json.Decoder(Envelope)
+REST = msgspec.json.Decoder(RestAnswer)
+RAWS = msgspec.json.Decoder(list[msgspec.Raw])
+TEXTS = msgspec.json.Decoder(list[list[str]])
+LISTED = msgspec.json.Decoder(Listed)
+FULL_BOOK = msgspec.json.Decoder(FullBookFrame)
+NUMBERED = msgspec.json.Decoder(NumberedFrame)
+
+
 def decimal(text: str, field: str) -> Decimal:
     """A number as OKX writes it. Raises ValueError naming the field."""
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        raise ValueError(f"{field}: expected a number, found {text[:40]!r}") from None
-    if not number.is_finite():
+    if _DECIMAL.fullmatch(text) is None:
         raise ValueError(f"{field}: expected a number, found {text[:40]!r}")
-    return number
+    return Decimal(text)
 
 
 def decimal_or_none(text: str, field: str) -> Decimal | None:
@@ -132,11 +190,16 @@ def decimal_or_none(text: str, field: str) -> Decimal | None:
     return decimal(text, field) if text else None
 
 
+def decimal_or_zero(text: str, field: str) -> Decimal:
+    """As `decimal`, 0 for the empty string. Raises ValueError naming the field."""
+    return decimal(text or "0", field)
+
+
 def milliseconds(text: str, field: str) -> int:
     """Epoch milliseconds; 0 for the empty string. Raises ValueError naming the field."""
     if not text:
         return 0
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= 16):
         raise ValueError(f"{field}: expected epoch milliseconds, found {text[:40]!r}")
     return int(text)
 
@@ -144,3 +207,28 @@ def milliseconds(text: str, field: str) -> int:
 def moment(text: str, field: str) -> Nanos:
     """Epoch milliseconds as nanoseconds. Raises ValueError naming the field."""
     return Nanos(milliseconds(text, field) * MILLI)
+
+
+def side_of(text: str) -> Side:
+    """The side. Raises ValueError for anything but buy and sell."""
+    match text:
+        case "buy":
+            return Side.BUY
+        case "sell":
+            return Side.SELL
+    raise ValueError(f"side: expected buy or sell, found {text[:40]!r}")
+
+
+def rows_of(data: msgspec.Raw, kind: type[T]) -> list[T]:
+    return msgspec.json.decode(data, type=list[kind])  # type: ignore[valid-type]
+
+
+def excerpt(raw: bytes | msgspec.Raw) -> str:
+    """The beginning of something unreadable, fit for a log."""
+    return bytes(raw)[:_EXCERPT_CHARS].decode("utf-8", "replace")
+
+
+def rejected(socket: str, reason: str, frame: bytes | msgspec.Raw, at: Nanos) -> FrameRejected:
+    """The counted event for anything that could not be understood."""
+    shown = excerpt(frame)
+    return FrameRejected(at=at, venue="okx", socket=socket, reason=reason[:240], excerpt=shown)

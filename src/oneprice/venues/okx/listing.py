@@ -2,6 +2,8 @@
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
+import msgspec
+
 from oneprice.model.instrument import Instrument, Payoff, instrument_id
 from oneprice.model.units import EXACT, HOUR, MILLI, Asset, Lots, Nanos
 from oneprice.venues.okx.frames import Listed, decimal, moment
@@ -12,6 +14,14 @@ KINDS = {market: kind for kind, market in MARKETS.items()}
 # The instrument list does not say how often a swap is settled. Eight hours is the venue's
 # default ("Funding Rate"); the funding channel says the truth and the instrument is listed anew.
 _FUNDING_DEFAULT_MS = 8 * HOUR // MILLI
+
+
+class Detail(msgspec.Struct, frozen=True):
+    """What OKX wants to know of an instrument and ours has no place for."""
+
+    code: int | None  # instIdCode, differs between the live venue and its demo
+    fees: str  # groupId
+    index: str  # the name of the index it is made on
 
 
 def market_of(symbol: str) -> str:
@@ -25,6 +35,16 @@ def market_of(symbol: str) -> str:
 def identity(symbol: str) -> str:
     """Our id of an OKX symbol."""
     return instrument_id("okx", market_of(symbol), symbol)
+
+
+def identity_of(kind: str, symbol: str) -> str:
+    """Our id where the venue says what it is; margin trades in spot instruments."""
+    market = "spot" if kind == "MARGIN" else MARKETS.get(kind) or market_of(symbol)
+    return instrument_id("okx", market, symbol)
+
+
+def detail_of(listed: Listed) -> Detail:
+    return Detail(listed.instIdCode, listed.groupId, listed.uly or listed.instId)
 
 
 def instrument_of(listed: Listed) -> Instrument | None:
