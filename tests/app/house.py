@@ -19,7 +19,7 @@ from oneprice.core.engine import Engine
 from oneprice.core.strategy import Intent, IntentLeg, News, View, WireSpec, make_card
 from oneprice.model.events import AnyEvent
 from oneprice.model.units import InstrumentId, Lots, Nanos, Side, Ticks
-from oneprice.shell.gateway import Line
+from oneprice.shell.lines import Line
 from oneprice.twin.build import World, make_twin
 from oneprice.twin.contract import Fill, Order, OrderRequest
 from oneprice.twin.faults import FaultPlan

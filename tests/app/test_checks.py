@@ -18,6 +18,39 @@ def venue(*lines: str) -> str:
     return "\n".join(["[[venues]]", 'name = "bybit"', 'markets = ["linear"]', *lines, ""])
 
 
+LIMITS = """
+[engine.gate]
+leg_notional_max = 1
+venue_gross_max = 2
+asset_net_max = 1
+daily_loss_max = 1
+"""
+BITMEX = """
+[[venues]]
+name = "bitmex"
+environment = "live"
+instruments = ["derivatives:XBTUSD"]
+"""
+
+
+def test_with_its_limits_written_down_a_venue_may_be_real(tmp_path: Path) -> None:
+    judged(tmp_path, venue('environment = "live"') + LIMITS)
+
+
+def test_who_only_looks_needs_no_limits(tmp_path: Path) -> None:
+    judged(tmp_path, "engine.trading = false\n" + venue('environment = "live"'))
+
+
+def test_a_mode_from_outside_overrules_the_file_and_wants_the_same_limits(tmp_path: Path) -> None:
+    path = tmp_path / "oneprice.toml"
+    path.write_text(venue())
+    with pytest.raises(ConfigError, match="environment live wants its limits written"):
+        load_config(path, "live")
+    path.write_text(venue() + LIMITS)
+    assert load_config(path, "live").venues[0].environment == "live"
+    assert load_config(path).venues[0].environment == "twin"
+
+
 def test_what_runs_by_default_is_right() -> None:
     check_run(RunConfig())
 
@@ -39,7 +72,14 @@ def test_what_runs_by_default_is_right() -> None:
         ("venues = []", "venues: found none, expected at least one"),
         (venue() + venue(), "venues: found 'bybit' twice"),
         (venue().replace("bybit", "bybitt"), r"venues\[0\].name: found 'bybitt'; did you mean"),
-        (venue().replace("bybit", "okx").replace("linear", "swap"), "there is no twin of okx"),
+        (venue('instruments = ["linear:BTCUSDT"]'), "found markets beside instruments"),
+        ('[[venues]]\nname = "bybit"\ninstruments = ["linear"]', "found 'linear', expected m"),
+        ('[[venues]]\nname = "bybit"\ninstruments = ["lin:X"]', "instruments: found 'lin'; did"),
+        (venue('environment = "moon"'), "environment: invalid enum value 'moon', expected .*live"),
+        (venue('environment = "live"'), "leg_notional_max, .* missing; environment live wants"),
+        (venue('environment = "live"') + LIMITS.replace("daily", "dayly"), "did you mean 'daily"),
+        (BITMEX + LIMITS, "environment 'live': BitMEX closed"),
+        (venue('self_trade = "mine"'), "self_trade: .*'mine', expected one of: taker, maker"),
         (venue().replace("linear", "liner"), "markets: found 'liner'; did you mean 'linear'"),
         (venue().replace('"linear"', ""), r"venues\[0\].markets: found none"),
         (venue("symbols = []"), r"venues\[0\].symbols: found none"),
@@ -65,12 +105,13 @@ def test_an_edge_below_zero_may_be_asked_for(tmp_path: Path) -> None:
 
 
 def test_venues_with_endpoints_need_no_market(tmp_path: Path) -> None:
-    whole = 'endpoints = {rest = "http://127.0.0.1:1", ws = "ws://127.0.0.1:1"}'
+    whole = 'endpoints = {rest = "http://127.0.0.1:1", ws = "ws://127.0.0.1:1", '
+    whole += 'ws_private = "ws://127.0.0.1:1"}'
     judged(tmp_path, "market = 'none'\n" + venue(whole))
 
 
 def test_half_a_venue_is_never_filled_up_with_the_live_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="endpoints: ws missing; name every host"):
+    with pytest.raises(ConfigError, match="endpoints: ws, ws_private missing; name every"):
         judged(tmp_path, venue('endpoints = {rest = "http://127.0.0.1:1"}'))
 
 

@@ -5,12 +5,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from oneprice.app.build import build_desk, wanted_of
 from oneprice.app.config import RunConfig, VenueConfig
 from oneprice.app.lab import twin_endpoints
-from oneprice.app.run import _hand_out
+from oneprice.app.run import hand_out
 from oneprice.app.session import NoJournal
 from oneprice.shell.clock import Clock
 from oneprice.shell.gateway import Gateway
@@ -42,7 +43,7 @@ class Trader:
             self.desk.dialect(venue.name), ends, self.runtime, self.clock, wanted_of(venue)
         )
         self.runtime.dispatch = lambda _, request: self.gateway.outbox.put(request)
-        self.runtime.on_news = lambda: _hand_out(self.desk, {venue.name: self.gateway})
+        self.runtime.on_news = lambda: hand_out(self.desk, {venue.name: self.gateway})
         self.books = self.desk.dialect(venue.name).feed.books
 
     async def start(self) -> None:
@@ -104,12 +105,48 @@ async def test_a_stream_that_stops_talking_is_noticed_although_the_socket_lives(
     trader: Trader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     instrument, book = next(iter(trader.books.items()))
-    monkeypatch.setattr("oneprice.shell.gateway.STREAM_SILENCE_NS", 0)
+    monkeypatch.setattr("oneprice.shell.resync.STREAM_SILENCE_NS", 0)
     before = trader.gateway.resyncs
     await until(lambda: trader.gateway.resyncs > before, 5)
     monkeypatch.undo()
     await until(lambda: book.known, 5)
     assert instrument in trader.books
+
+
+async def test_a_renewed_connection_takes_over_and_no_book_is_ever_unknown(
+    trader: Trader,
+) -> None:
+    seen: list[str] = []
+
+    def look() -> bool:
+        seen.extend(i for i, book in trader.books.items() if not book.known)
+        return all(line.connection is not old for line, old in before)
+
+    rejected = dict(trader.desk.rejected)
+    for _ in range(2):
+        before = [(line, line.connection) for line in trader.gateway.lines]
+        for line in trader.gateway.lines:
+            trader.gateway.renew(line.spec.name)
+        await until(look, 5)
+        await asyncio.sleep(0.5)
+    assert seen == []
+    assert trader.gateway.settled
+    assert trader.gateway.resyncs == 0
+    assert trader.desk.rejected == rejected
+    await asyncio.sleep(3)  # those that were relieved are gone by now
+    assert len(trader.twin.transports) <= len(trader.gateway.lines) + 2
+
+
+async def test_a_connection_is_renewed_before_the_venue_would_cut_it(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = trader.gateway.lines[0]
+    old = line.connection
+    line.spec = msgspec.structs.replace(line.spec, life_ms=1)
+    await until(lambda: line.connection is not old, 5)
+    line.spec = msgspec.structs.replace(line.spec, life_ms=0)
+    assert line.ready
+    assert trader.gateway.resyncs == 0
 
 
 async def test_the_venues_clock_is_measured(trader: Trader) -> None:

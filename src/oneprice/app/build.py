@@ -18,10 +18,17 @@ from oneprice.strategies.spot_futures import SpotFutures, SpotFuturesSettings
 from oneprice.venues.binance.encoding import BinanceSettings
 from oneprice.venues.binance.feed import BinanceFeed
 from oneprice.venues.binance.trade import BinanceTrade
+from oneprice.venues.bitmex.feed import BitmexFeed
+from oneprice.venues.bitmex.trade import BitmexSettings, BitmexTrade
 from oneprice.venues.bybit.feed import BybitFeed
 from oneprice.venues.bybit.trade import BybitSettings, BybitTrade
-from oneprice.venues.contract import Credentials, Wanted
+from oneprice.venues.contract import Credentials, Spec, Wanted
+from oneprice.venues.kucoin.feed import KucoinFeed
+from oneprice.venues.kucoin.orders import KucoinSettings
+from oneprice.venues.kucoin.trade import KucoinTrade
 from oneprice.venues.okx.feed import OkxFeed
+from oneprice.venues.okx.orders import OkxSettings
+from oneprice.venues.okx.trade import OkxTrade
 
 # A replay signs nothing, so it needs no secrets; the requests it builds go nowhere.
 NOBODY = Credentials("replayed", "replayed", "replayed")
@@ -32,34 +39,88 @@ STRATEGIES: Mapping[str, tuple[Callable[[Any], Strategy], type[msgspec.Struct]]]
 }
 
 
+Entry = Literal["socket", "rest"]
+
+
+def _entry(venue: VenueConfig) -> Entry:
+    return "rest" if venue.order_entry == "rest" else "socket"
+
+
+def _wanted(venue: VenueConfig) -> tuple[InstrumentId, ...]:
+    return tuple(want.instrument for want in wanted_of(venue))
+
+
 def _bybit(venue: VenueConfig, keys: Credentials | None, wires: Tripwires) -> Dialect:
     feed = BybitFeed(wires)
-    entry: Literal["rest", "socket"] = "rest" if venue.order_entry == "rest" else "socket"
-    settings = BybitSettings(order_entry=entry)
+    settings = BybitSettings(
+        order_entry=_entry(venue),
+        self_trade=venue.self_trade,
+        dead_man_ms=venue.dead_man_ms,
+        wanted=_wanted(venue),
+    )
     trade = BybitTrade(keys, feed.listed, settings) if keys is not None else None
     return Dialect(venue.name, feed, trade)
 
 
 def _binance(venue: VenueConfig, keys: Credentials | None, wires: Tripwires) -> Dialect:
     feed = BinanceFeed(wires)
-    entry: Literal["rest", "ws"] = "rest" if venue.order_entry == "rest" else "ws"
-    wanted = tuple(w.instrument for w in wanted_of(venue))
-    settings = BinanceSettings(order_entry=entry, wanted=wanted)
+    settings = BinanceSettings(
+        order_entry=_entry(venue),
+        self_trade=venue.self_trade,
+        dead_man_ms=venue.dead_man_ms,
+        wanted=_wanted(venue),
+    )
     trade = BinanceTrade(keys, feed.listed, settings) if keys is not None else None
     return Dialect(venue.name, feed, trade)
 
 
 def _okx(venue: VenueConfig, keys: Credentials | None, wires: Tripwires) -> Dialect:
-    if keys is not None:
-        raise ConfigError("venue okx: public data only in this version; remove its keys")
-    return Dialect(venue.name, OkxFeed(wires), None)
+    demo = venue.environment == "demo"
+    feed = OkxFeed(wires, demo=demo)
+    if keys is None:
+        return Dialect(venue.name, feed, None)
+    settings = OkxSettings(
+        order_entry=_entry(venue),
+        self_trade=venue.self_trade,
+        dead_man_ms=venue.dead_man_ms,
+        wanted=_wanted(venue),
+        demo=demo,
+    )
+    return Dialect(venue.name, feed, OkxTrade(keys, feed.listed, feed.details, settings))
+
+
+def _kucoin(venue: VenueConfig, keys: Credentials | None, wires: Tripwires) -> Dialect:
+    # With keys spot books are whole; without, the venue's small full snapshots serve.
+    feed = KucoinFeed(wires, keyed=keys is not None)
+    settings = KucoinSettings(
+        self_trade=venue.self_trade, dead_man_ms=venue.dead_man_ms, wanted=_wanted(venue)
+    )
+    trade = KucoinTrade(keys, feed.listed, settings) if keys is not None else None
+    return Dialect(venue.name, feed, trade)
+
+
+def _bitmex(venue: VenueConfig, keys: Credentials | None, wires: Tripwires) -> Dialect:
+    feed = BitmexFeed(wires)
+    settings = BitmexSettings(dead_man_ms=venue.dead_man_ms)
+    trade = BitmexTrade(keys, feed.listed, settings) if keys is not None else None
+    return Dialect(venue.name, feed, trade)
 
 
 VENUES: Mapping[str, Callable[[VenueConfig, Credentials | None, Tripwires], Dialect]] = {
     "bybit": _bybit,
     "binance": _binance,
     "okx": _okx,
+    "kucoin": _kucoin,
+    "bitmex": _bitmex,
 }
+
+
+def spec_of(venue: str) -> Spec:
+    """The facts of a venue; ConfigError for an unknown one."""
+    build = VENUES.get(venue)
+    if build is None:
+        raise ConfigError(f"unknown venue {venue!r}{did_you_mean(venue, VENUES)}")
+    return build(VenueConfig(name=venue), None, Tripwires()).feed.spec
 
 
 def build_desk(
@@ -105,9 +166,8 @@ def check_strategies(config: RunConfig) -> None:
 
 
 def wanted_of(venue: VenueConfig) -> list[Wanted]:
-    """The channels of every configured symbol in every configured market."""
+    """The channels of every configured instrument."""
     return [
         Wanted(instrument=instrument_id(venue.name, market, symbol), depth=venue.depth)
-        for market in venue.markets
-        for symbol in venue.symbols
+        for market, symbol in venue.named
     ]

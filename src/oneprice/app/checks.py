@@ -13,6 +13,7 @@ from oneprice.app.build import STRATEGIES, VENUES, check_strategies, wanted_of
 from oneprice.app.config import ConfigError, RunConfig, VenueConfig, convert, did_you_mean
 from oneprice.kernel import Tripwires
 from oneprice.twin.build import DIALECTS
+from oneprice.venues.contract import Spec
 
 SECONDS_MAX = 366 * 86_400
 SEED_MAX = 2**63 - 1
@@ -28,7 +29,7 @@ def check_run(config: RunConfig) -> None:
     """Raises ConfigError for the first value that cannot be used: place, found, expected."""
     _check_seconds(config.seconds)
     _check_venues(config.venues)
-    twins = [v.name for v in config.venues if not v.endpoints]
+    twins = [v.name for v in config.venues if v.needs_twin]
     if twins:
         check_market(config.market)
     check_strategies(config)
@@ -75,20 +76,10 @@ def _check_venue(venue: VenueConfig, place: str) -> None:
         hint = did_you_mean(venue.name, VENUES)
         raise ConfigError(f"{place}.name: found {venue.name!r}{hint}")
     spec = VENUES[venue.name](venue, None, Tripwires()).feed.spec
-    for what, found in (("markets", venue.markets), ("symbols", venue.symbols)):
-        if not found:
-            raise ConfigError(f"{place}.{what}: found none, expected at least one")
-        _check_names_differ(f"{place}.{what}", found)
-    for market in venue.markets:
-        if market not in spec.markets:
-            hint = did_you_mean(market, spec.markets)
-            raise ConfigError(f"{place}.markets: found {market!r}{hint}")
+    _check_named(venue, spec.markets, place)
     if venue.depth < 1:
         raise ConfigError(f"{place}.depth: found {venue.depth}, expected 1 or more levels")
-    if not venue.endpoints and venue.name not in DIALECTS:
-        raise ConfigError(
-            f"{place}: there is no twin of {venue.name}; name its endpoints to connect to it"
-        )
+    _check_environment(venue, spec, place)
     hosts = spec.hosts["live"]
     for host, url in venue.endpoints.items():
         if host not in hosts:
@@ -99,6 +90,50 @@ def _check_venue(venue: VenueConfig, place: str) -> None:
         # Half a venue on a test host and half on the live one would trade with real money.
         raise ConfigError(
             f"{place}.endpoints: {', '.join(missing)} missing; name every host, or none"
+        )
+
+
+def _check_named(venue: VenueConfig, markets: Sequence[str], place: str) -> None:
+    """Which instruments: by markets and symbols, or each by market:symbol."""
+    lists = {"markets": venue.markets, "symbols": venue.symbols}
+    if venue.instruments:
+        if venue.markets:
+            raise ConfigError(f"{place}: found markets beside instruments, expected one of them")
+        lists = {"instruments": venue.instruments}
+    for what, found in lists.items():
+        if not found:
+            raise ConfigError(f"{place}.{what}: found none, expected at least one")
+        _check_names_differ(f"{place}.{what}", found)
+    for name in venue.instruments:
+        if not all(name.partition(":")):
+            raise ConfigError(f"{place}.instruments: found {name!r}, expected market:symbol")
+    what = "instruments" if venue.instruments else "markets"
+    for market in venue.in_markets:
+        if market not in markets:
+            hint = did_you_mean(market, markets)
+            raise ConfigError(f"{place}.{what}: found {market!r}{hint}")
+
+
+def _check_environment(venue: VenueConfig, spec: Spec, place: str) -> None:
+    if venue.needs_twin and venue.name not in DIALECTS:
+        raise ConfigError(
+            f"{place}: there is no twin of {venue.name}; name its endpoints to connect to it"
+        )
+    if venue.environment == "twin" or venue.endpoints:
+        return
+    if spec.closed:
+        raise ConfigError(f"{place}: environment {venue.environment!r}: {spec.closed}")
+    found = spec.hosts.get(venue.environment)
+    if found is None:
+        raise ConfigError(
+            f"{place}.environment: {venue.name} has no {venue.environment!r}; "
+            f"expected one of: twin, {', '.join(spec.hosts)}"
+        )
+    missing = [host for host in spec.hosts["live"] if host not in found]
+    if missing:
+        raise ConfigError(
+            f"{place}.environment: {venue.name} {venue.environment!r} lacks {', '.join(missing)}; "
+            "name every endpoint instead"
         )
 
 

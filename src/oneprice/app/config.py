@@ -18,6 +18,11 @@ from oneprice.model.settings import EngineSettings
 T = TypeVar("T")
 
 
+Environment = Literal["twin", "demo", "testnet", "live"]
+# Who trades with real money has written these down, each of them.
+WRITTEN_LIMITS = ("leg_notional_max", "venue_gross_max", "asset_net_max", "daily_loss_max")
+
+
 class ConfigError(ValueError):
     """A setting that cannot be used: names the place, what was found, what was expected."""
 
@@ -26,11 +31,34 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One venue to connect to. Keys and secrets are never here: see `accounts`."""
 
     name: str
-    markets: tuple[str, ...]
+    # Every symbol in every market; where symbols differ by market, name `instruments` instead.
+    markets: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+    instruments: tuple[str, ...] = ()  # market:symbol
     depth: int = 50  # levels a side, the venue's next larger book is taken
-    endpoints: Mapping[str, str] = {}  # host key -> base url, all of them; empty: a twin
-    order_entry: Literal["ws", "rest"] = "ws"
+    environment: Environment = "twin"  # which hosts of the venue
+    endpoints: Mapping[str, str] = {}  # host key -> base url, all of them, instead of those
+    order_entry: Literal["ws", "rest"] = "ws"  # rest where a venue takes orders by REST only
+    # Whose order is cancelled where an order would meet another of the same account.
+    self_trade: Literal["taker", "maker", "both", "none"] = "taker"
+    # The venue cancels our orders when it has not heard of us for so long, milliseconds; 0: never.
+    dead_man_ms: int = 0
+
+    @property
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """Every (market, symbol), in order."""
+        if self.instruments:
+            pairs = (name.partition(":") for name in self.instruments)
+            return tuple((market, symbol) for market, _, symbol in pairs)
+        return tuple((market, symbol) for market in self.markets for symbol in self.symbols)
+
+    @property
+    def in_markets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(market for market, _ in self.named))
+
+    @property
+    def needs_twin(self) -> bool:
+        return self.environment == "twin" and not self.endpoints
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,8 +79,12 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     strategy: Mapping[str, Mapping[str, Any]] = {}
 
 
-def load_config(path: Path) -> RunConfig:
-    """Read a TOML file; raises ConfigError naming file and key."""
+def load_config(path: Path, environment: Environment | None = None) -> RunConfig:
+    """Read a TOML file; raises ConfigError naming file and key.
+
+    `environment` overrules that of every venue without endpoints of its own. With real money at
+    stake the limits in WRITTEN_LIMITS must be in the file: a default is nobody's decision.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -64,9 +96,32 @@ def load_config(path: Path) -> RunConfig:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"config {path}: not TOML: {error}") from None
     try:
-        return convert(data, RunConfig)
+        config = in_environment(convert(data, RunConfig), environment)
+        if config.engine.trading and any(v.environment == "live" for v in config.venues):
+            _limits_written(data)
+        return config
     except ConfigError as error:
         raise ConfigError(f"config {path}: {error}") from None
+
+
+def in_environment(config: RunConfig, environment: Environment | None) -> RunConfig:
+    """The same, with every venue without endpoints of its own in that environment."""
+    if environment is None:
+        return config
+    venues = tuple(
+        v if v.endpoints else msgspec.structs.replace(v, environment=environment)
+        for v in config.venues
+    )
+    return msgspec.structs.replace(config, venues=venues)
+
+
+def _limits_written(data: Mapping[str, Any]) -> None:
+    written = data.get("engine", {}).get("gate", {})
+    missing = [name for name in WRITTEN_LIMITS if name not in written]
+    if missing:
+        raise ConfigError(
+            f"engine.gate: {', '.join(missing)} missing; environment live wants its limits written"
+        )
 
 
 def convert(data: Mapping[str, Any], target: type[T], place: str = "") -> T:

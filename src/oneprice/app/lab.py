@@ -138,5 +138,5 @@ def twin_endpoints(venue: str, rest: str, ws: str, hosts: Iterable[str]) -> dict
 
 
 # A twin serves all hosts of a venue on one port; where two would collide it puts one aside.
-TWIN_PREFIXES = {("binance", "coinm_ws"): "/dstream"}
+TWIN_PREFIXES = {("binance", "coinm_ws"): "/dstream", ("kucoin", "futures_rest"): "/futures"}
 

@@ -15,7 +15,7 @@ import structlog
 
 from oneprice import kernel
 from oneprice.app.build import build_desk, wanted_of
-from oneprice.app.config import RunConfig, VenueConfig, secret_from_environment
+from oneprice.app.config import ConfigError, RunConfig, VenueConfig, secret_from_environment
 from oneprice.app.lab import Lab, start_lab, twin_endpoints
 from oneprice.app.session import JOURNAL, SUMMARY, TAPE, TurnJournal, create_session
 from oneprice.app.summary import Summary, summarise
@@ -27,7 +27,7 @@ from oneprice.shell.gateway import Gateway
 from oneprice.shell.runtime import Runtime
 from oneprice.store.journal import JournalWriter
 from oneprice.store.tape import TapeWriter
-from oneprice.venues.contract import Credentials
+from oneprice.venues.contract import Credentials, Spec
 
 log = structlog.get_logger("run")
 
@@ -94,8 +94,8 @@ async def run(
 
 
 async def _lab(config: RunConfig) -> Lab | None:
-    """Twins for the venues that have no endpoints of their own."""
-    names = [v.name for v in config.venues if not v.endpoints]
+    """Twins for the venues that are not to be found elsewhere."""
+    names = [v.name for v in config.venues if v.needs_twin]
     return await start_lab(names, config.market) if names else None
 
 
@@ -111,15 +111,11 @@ async def _trade(
 ) -> Summary:
     tape = TapeWriter(directory / TAPE) if config.record else None
     journal = TurnJournal(JournalWriter(directory / JOURNAL, durable=config.durable_journal))
-    credentials = {v.name: _credentials(v, lab) for v in config.venues}
+    trading = config.engine.trading
+    credentials = {v.name: credentials_of(v, lab, trading=trading) for v in config.venues}
     desk = build_desk(config, session, credentials, tape)
     runtime = Runtime(desk, clock, journal, busy_poll=config.busy_poll)
-    gateways = {
-        v.name: Gateway(
-            desk.dialect(v.name), _endpoints(desk, v, lab), runtime, clock, wanted_of(v)
-        )
-        for v in config.venues
-    }
+    gateways = {v.name: _gateway(desk, runtime, v, lab) for v in config.venues}
     _wire(runtime, gateways, stop)
     running = Running(
         desk,
@@ -138,7 +134,7 @@ async def _trade(
         started = time.monotonic()
         if connected:
             running.phase, running.started = "trading", started
-            markets = [(v.name, m) for v in config.venues for m in v.markets]
+            markets = [(v.name, m) for v in config.venues for m in v.in_markets]
             at = clock.now()
             desk.begin(markets, at)
             runtime.poke(at)
@@ -158,6 +154,12 @@ async def _trade(
     return summarise(
         runtime, running.gateways, seconds=seconds, kernel=kernel.NAME, session=str(directory)
     )
+
+
+def _gateway(desk: Desk, runtime: Runtime, venue: VenueConfig, lab: Lab | None) -> Gateway:
+    dialect = desk.dialect(venue.name)
+    ends = endpoints_of(dialect.feed.spec, venue, lab)
+    return Gateway(dialect, ends, runtime, runtime.clock, wanted_of(venue))
 
 
 def write_summary(directory: Path, summary: Summary) -> None:
@@ -190,29 +192,38 @@ def start(main: Callable[[], Coroutine[Any, Any, Summary]]) -> Summary:
         return runner.run(main())
 
 
-def _credentials(venue: VenueConfig, lab: Lab | None) -> Credentials | None:
-    if not venue.endpoints and lab is not None:
+def credentials_of(
+    venue: VenueConfig, lab: Lab | None, *, trading: bool
+) -> Credentials | None:
+    """Of the twin's account, or from the environment; ConfigError where trading needs them."""
+    if venue.needs_twin and lab is not None:
         return lab.twins[venue.name].credentials()
     found = secret_from_environment(venue.name)
+    if found is None and trading:
+        prefix = f"ONEPRICE_{venue.name.upper()}_"
+        raise ConfigError(
+            f"venue {venue.name}: no keys; expected {prefix}KEY and {prefix}SECRET in the "
+            "environment, or engine.trading = false to look only"
+        )
     return None if found is None else Credentials(*found)
 
 
-def _endpoints(desk: Desk, venue: VenueConfig, lab: Lab | None) -> Mapping[str, str]:
-    spec = desk.dialect(venue.name).feed.spec
-    if not venue.endpoints and lab is not None:
+def endpoints_of(spec: Spec, venue: VenueConfig, lab: Lab | None) -> Mapping[str, str]:
+    """Base urls by host: of the twin, as configured, or the venue's own."""
+    if venue.needs_twin and lab is not None:
         twin = lab.twins[venue.name]
         return twin_endpoints(venue.name, twin.rest, twin.ws, spec.hosts["live"])
-    return venue.endpoints
+    return venue.endpoints or spec.hosts[venue.environment]
 
 
 def _wire(runtime: Runtime, gateways: Mapping[str, Gateway], stop: asyncio.Event) -> None:
     runtime.dispatch = lambda venue, request: gateways[venue].outbox.put(request)
-    runtime.on_news = lambda: _hand_out(runtime.desk, gateways)
+    runtime.on_news = lambda: hand_out(runtime.desk, gateways)
     runtime.on_failure = stop.set
     asyncio.get_running_loop().set_exception_handler(runtime.unhandled)
 
 
-def _hand_out(desk: Desk, gateways: Mapping[str, Gateway]) -> None:
+def hand_out(desk: Desk, gateways: Mapping[str, Gateway]) -> None:
     while desk.news:
         news, desk.news = desk.news, []
         for venue, output in news:

@@ -317,7 +317,8 @@ class _Player:
                 link = (place.venue, place.socket)
                 # A connection made anew ends the one before, also where nobody told its end.
                 if record.kind == TapeKind.LINK_DOWN or self._up.get(link):
-                    self._score(feed.dropped(place.socket, at))
+                    lost = [n for n in feed.books if self._lines[n].seen.place == place]
+                    self._score(feed.dropped(lost, at))
                 self._up[link] = record.kind == TapeKind.LINK_UP
 
     def _answer(self, name: InstrumentId, body: bytes, at: Nanos) -> None:

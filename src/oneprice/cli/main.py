@@ -8,7 +8,7 @@ import typer
 
 import oneprice
 from oneprice import kernel
-from oneprice.cli import parity, run, tape, twin
+from oneprice.cli import doctor, parity, run, scan, tape, twin, venues
 from oneprice.cli.speech import EXIT_BAD_INPUT, EXIT_WRONG, complain
 
 app = typer.Typer(
@@ -22,6 +22,9 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("twin")(twin.twin)
 app.command("parity")(parity.parity)
+app.command("scan")(scan.scan)
+app.command("venues")(venues.venues)
+app.command("doctor")(doctor.doctor)
 app.add_typer(tape.app, name="tape")
 
 

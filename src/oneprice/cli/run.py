@@ -5,13 +5,19 @@ import re
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import msgspec
 import typer
 
 from oneprice.app.checks import check_run
-from oneprice.app.config import ConfigError, RunConfig, load_config
+from oneprice.app.config import (
+    ConfigError,
+    Environment,
+    RunConfig,
+    did_you_mean,
+    load_config,
+)
 from oneprice.app.lab import LabError
 from oneprice.app.run import Look, start, stop_on_signals, write_summary
 from oneprice.app.run import run as trade
@@ -40,6 +46,9 @@ def run(
     market: Annotated[
         str | None, typer.Option(help="seed:N, or tape:DIR with recordings.")
     ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="twin, demo, testnet or live: which hosts of the venues.")
+    ] = None,
     strategy: Annotated[
         list[str] | None, typer.Option(help="Only this strategy; may be repeated.")
     ] = None,
@@ -60,8 +69,8 @@ def run(
         changes["strategies"] = tuple(strategy)
     if busy_poll is not None:
         changes["busy_poll"] = busy_poll
-    loaded = load_config(config) if config is not None else RunConfig()
-    chosen = for_market(msgspec.structs.replace(loaded, **changes), given=config is not None)
+    written = loaded(config, mode)
+    chosen = for_market(msgspec.structs.replace(written, **changes), given=config is not None)
     check_run(chosen)
     directory = session if session is not None else _new_directory()
     tell_kernel()
@@ -87,6 +96,20 @@ def run(
         complain(f"left behind: {what}")
     if summary.ledger_residual != "0" or summary.groups["STUCK"] or summary.failure or left:
         raise typer.Exit(EXIT_WRONG)
+
+
+def loaded(path: Path | None, mode: str | None) -> RunConfig:
+    """The configuration of a file, or the default one; ConfigError for a mode it cannot be in."""
+    if mode is not None and mode not in get_args(Environment):
+        raise ConfigError(f"--mode: found {mode!r}{did_you_mean(mode, get_args(Environment))}")
+    environment = cast("Environment | None", mode)
+    if path is not None:
+        return load_config(path, environment)
+    if environment not in (None, "twin"):
+        raise ConfigError(
+            f"--mode {mode}: expected --config FILE with venues and limits written down"
+        )
+    return RunConfig()
 
 
 def for_market(config: RunConfig, *, given: bool) -> RunConfig:
