@@ -9,9 +9,10 @@ from oneprice.model.instrument import Payoff
 from oneprice.model.units import Side
 from oneprice.twin.contract import Kind, Order, OrderRequest, Refusal
 from oneprice.twin.docket import Docket
+from oneprice.twin.exposure import Wish
 from oneprice.twin.floor import Floor
 from oneprice.twin.holdings import Holdings
-from oneprice.twin.solvency import Solvency, Wish
+from oneprice.twin.solvency import Solvency
 
 
 class Admission:
@@ -24,8 +25,7 @@ class Admission:
 
     def admit(self, request: OrderRequest, floor: Floor) -> OrderRequest:
         """The request as the exchange will carry it out; Refusal otherwise."""
-        if not floor.instrument.tradable:
-            raise Refusal("not_tradable", floor.id)
+        check_open(floor)
         if request.kind is Kind.MARKET:
             request = self._market_order(request, floor)
         else:
@@ -105,6 +105,14 @@ class Admission:
         if lots < max(1, floor.instrument.lots_min):
             raise Refusal("too_small" if best else "no_liquidity", f"{request.quote_amount}")
         return msgspec.structs.replace(request, lots=lots)
+
+
+def check_open(floor: Floor) -> None:
+    """Refusal not_tradable, or the word of the pause that the floor is in."""
+    if not floor.instrument.tradable or floor.status not in ("trading", "paused"):
+        raise Refusal("not_tradable", floor.id)
+    if floor.status == "paused":
+        raise Refusal(floor.pause_word, floor.id)
 
 
 def check_size(floor: Floor, lots: int, *, market: bool) -> None:

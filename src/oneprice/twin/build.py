@@ -8,13 +8,15 @@ from oneprice.model.instrument import Instrument
 from oneprice.model.units import InstrumentId
 from oneprice.twin.contract import AccountSpec, Clock, Exchange, Listing, Surface
 from oneprice.twin.dialects.binance import make as make_binance
+from oneprice.twin.dialects.bitmex import make as make_bitmex
 from oneprice.twin.dialects.bybit import make as make_bybit
+from oneprice.twin.dialects.kucoin import make as make_kucoin
+from oneprice.twin.dialects.okx import make as make_okx
 from oneprice.twin.exchange import InnerExchange
 from oneprice.twin.faults import FaultPlan, Faults
 from oneprice.twin.market import SeededWorld
 from oneprice.twin.playback import Frame, Playback
 from oneprice.twin.stock import (
-    EIGHT_HOURS_MS,
     chosen,
     default_account,
     default_listings,
@@ -24,7 +26,13 @@ from oneprice.twin.stock import (
 
 Dialect = Callable[[Exchange, Clock, Faults], Surface]
 
-DIALECTS: dict[str, Dialect] = {"binance": make_binance, "bybit": make_bybit}
+DIALECTS: dict[str, Dialect] = {
+    "binance": make_binance,
+    "bitmex": make_bitmex,
+    "bybit": make_bybit,
+    "kucoin": make_kucoin,
+    "okx": make_okx,
+}
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +40,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: int = 1
     instruments: tuple[InstrumentId, ...] = ()  # of the default ones; none: all
-    funding_interval_ms: int = EIGHT_HOURS_MS
+    funding_interval_ms: int = 0  # of every perpetual; 0: each one's own
     tape: Iterable[Frame] | None = None
     taped: tuple[Instrument, ...] = ()  # the tape's instruments with their grids
 
@@ -58,7 +66,8 @@ def make_exchange(
         setup = default_setup(venue, listings, accounts, taped=True)
         return InnerExchange(setup, playback, start), playback
     listings = chosen(
-        default_listings(venue, funding_interval_ms=world.funding_interval_ms), world.instruments
+        default_listings(venue, funding_interval_ms=world.funding_interval_ms, at=start),
+        world.instruments,
     )
     setup = default_setup(venue, listings, accounts)
     return InnerExchange(setup, SeededWorld(listings, world.seed), start), None
@@ -72,7 +81,7 @@ def make_twin(
     accounts: tuple[AccountSpec, ...] = (),
     plan: FaultPlan | None = None,
 ) -> Twin:
-    """A twin of "bybit" or "binance"; `clock` gives ns UTC as that venue believes it to be.
+    """A twin of one of DIALECTS; `clock` gives ns UTC as that venue believes it to be.
 
     ValueError names an unknown venue or instrument; TapeError a tape that cannot be played.
     """

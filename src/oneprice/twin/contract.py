@@ -31,6 +31,7 @@ from oneprice.twin.records import (
     Pool,
     Position,
     Refusal,
+    RiskTier,
     SelfTrade,
     Setup,
     State,
@@ -61,7 +62,9 @@ __all__ = [
     "FundingSettled",
     "Kind",
     "Levels",
+    "Liquidated",
     "Listing",
+    "ListingChanged",
     "LogRow",
     "MarketUpdate",
     "Order",
@@ -74,6 +77,7 @@ __all__ = [
     "PriceUpdate",
     "RawUpdate",
     "Refusal",
+    "RiskTier",
     "SelfTrade",
     "Setup",
     "State",
@@ -155,7 +159,7 @@ class Filled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 class PositionChanged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     position: Position
-    cause: str  # fill funding leverage
+    cause: str  # fill funding leverage margin liquidation adl delivery
     at: int
 
 
@@ -163,7 +167,7 @@ class BalanceChanged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The total or locked amount of a coin changed; several changes of one call are one."""
 
     balance: Balance
-    cause: str  # fill order funding deposit transfer
+    cause: str  # fill order funding deposit transfer liquidation adl delivery insurance
     at: int
 
 
@@ -190,6 +194,25 @@ class FundingFixed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     next_due: int
 
 
+class ListingChanged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An instrument was paused, resumed, went into settlement or was delisted."""
+
+    listing: Listing
+    at: int
+
+
+class Liquidated(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Public news of a liquidation order; one per order, when it is done."""
+
+    instrument: InstrumentId
+    order_id: int
+    side: Side  # of the liquidation order: sell closes a long position
+    ticks: int  # bankruptcy price at which it was sent
+    lots: int
+    average: Decimal  # what it filled at
+    at: int
+
+
 Output = (
     BookChanged
     | Traded
@@ -201,6 +224,8 @@ Output = (
     | BalanceChanged
     | FundingSettled
     | FundingFixed
+    | ListingChanged
+    | Liquidated
 )
 
 
@@ -247,6 +272,7 @@ class PriceUpdate(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     index: Decimal | None = None
     funding_rate: Decimal | None = None
     funding_due: int | None = None
+    funding_next: Decimal | None = None
     open_interest_lots: int | None = None
     raw: bytes = b""
 
@@ -312,6 +338,42 @@ class Exchange(Protocol):
     def price_band(self, instrument: InstrumentId) -> tuple[int, int]:
         """Highest allowed buy and lowest allowed sell price in ticks; 0 where there is none."""
 
+    def liquidations(self, instrument: InstrumentId, limit: int = 100) -> list[Liquidated]:
+        """Oldest first, at most 1000 kept."""
+
+    def tiers(self, instrument: InstrumentId) -> tuple[RiskTier, ...]:
+        """At least one, by rising value."""
+
+    def insurance(self) -> dict[Asset, Money]:
+        """The insurance fund, by coin; below zero where it was overdrawn."""
+
+    # Drills: what an operator or a test makes happen
+    def force_liquidation(self, key: str, instrument: InstrumentId, index: int, at: int) -> Order:
+        """Closes a position as if its margin were gone; the liquidation order.
+
+        Refusal no_position. Open orders of the instrument are cancelled (reason liquidated).
+        """
+
+    def force_adl(
+        self, key: str, instrument: InstrumentId, lots: int, at: int, *, index: int = 0
+    ) -> Order:
+        """Deleverages a position by at most `lots` at mark price; the finished order of it."""
+
+    def delist(
+        self, instrument: InstrumentId, at: int, price: Decimal | None = None, *, due: int = 0
+    ) -> None:
+        """Cancels orders (reason delisted), settles positions (reason delivery) at a price.
+
+        Without a price at index (without index: the last known one). With `due` now announced
+        only (Listing.delisting_at) and carried out then.
+        """
+
+    def pause(self, at: int, *, instrument: InstrumentId = "", word: str = "not_tradable") -> None:
+        """Refuses new orders and amendments with `word` (not_tradable, venue_busy).
+
+        Without an instrument: all of them. Cancelling stays possible. word "" ends the pause.
+        """
+
     # Accounts
     def accounts(self) -> list[AccountSpec]: ...
     def account(self, key: str) -> AccountSpec: ...
@@ -329,9 +391,29 @@ class Exchange(Protocol):
         """Maker and taker rate."""
 
     def leverage(self, key: str, instrument: InstrumentId) -> Decimal: ...
-    def set_leverage(
-        self, key: str, instrument: InstrumentId, leverage: Decimal, at: int
-    ) -> None: ...
+    def set_leverage(self, key: str, instrument: InstrumentId, leverage: Decimal, at: int) -> None:
+        """Refusal leverage, nothing_changed, insufficient_margin."""
+
+    def margin_mode(self, key: str, instrument: InstrumentId) -> str:
+        """cross or isolated."""
+
+    def set_margin_mode(self, key: str, instrument: InstrumentId, mode: str, at: int) -> None:
+        """Refusal margin_mode (unknown), mode_unchanged, mode_blocked (position or order)."""
+
+    def add_margin(
+        self, key: str, instrument: InstrumentId, index: int, amount: Money, at: int
+    ) -> None:
+        """Moves money to (below zero: from) an isolated position.
+
+        Refusal no_position, margin_mode (position is cross), insufficient_margin.
+        """
+
+    def risk_limit(self, key: str, instrument: InstrumentId) -> int:
+        """Number of the tier that caps the position, 0: the venue's highest one."""
+
+    def set_risk_limit(self, key: str, instrument: InstrumentId, number: int, at: int) -> None:
+        """Refusal risk_limit (unknown tier, or the position is larger), nothing_changed."""
+
     def hedge_mode(self, key: str, market: str) -> bool: ...
     def set_hedge_mode(self, key: str, market: str, on: bool, at: int) -> None:
         """Refusal mode_unchanged, mode_blocked (position or order exists)."""
@@ -353,11 +435,17 @@ class Exchange(Protocol):
     ) -> Order:
         """New total size and price; smaller size at the same price keeps the queue place."""
 
-    def cancel(self, key: str, order_id: int, at: int) -> Order:
-        """Refusal no_such_order, order_closed."""
+    def cancel(self, key: str, order_id: int, at: int, *, reason: str = "user") -> Order:
+        """Refusal no_such_order, order_closed. `reason` is kept with the order."""
 
     def cancel_all(
-        self, key: str, at: int, *, market: str = "", instrument: InstrumentId = ""
+        self,
+        key: str,
+        at: int,
+        *,
+        market: str = "",
+        instrument: InstrumentId = "",
+        reason: str = "user",
     ) -> list[Order]: ...
     def order(self, key: str, order_id: int) -> Order:
         """The latest snapshot, open or closed."""

@@ -85,6 +85,10 @@ class Docket:
         orders = (self._orders[one] for one in self._client_ids.get((key, client_id), ()))
         return [order for order in orders if _fits(order.instrument, market, instrument)]
 
+    def customers(self) -> list[str]:
+        """Who ever ordered, in order of their first order."""
+        return list(self._of_account)
+
     def open_in(self, key: str, instrument: InstrumentId) -> list[Order]:
         """Open orders of one customer in one instrument, oldest first."""
         return [self._orders[one] for one in self._open.get((key, instrument), ())]

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from oneprice.model.instrument import instrument_id, split_id
-from oneprice.model.units import MILLI, MINUTE, Asset, InstrumentId, Money, Side
+from oneprice.model.units import MILLI, Asset, InstrumentId, Money
 from oneprice.twin.admission import price_band
+from oneprice.twin.closing import Closing
 from oneprice.twin.contract import (
     AccountSpec,
     Balance,
@@ -14,11 +15,10 @@ from oneprice.twin.contract import (
     BookUpdate,
     BookView,
     Candle,
-    CandleChanged,
     Fill,
-    FundingFixed,
     FundingRow,
     FundingSettled,
+    Liquidated,
     Listing,
     LogRow,
     MarketUpdate,
@@ -31,6 +31,7 @@ from oneprice.twin.contract import (
     PriceUpdate,
     RawUpdate,
     Refusal,
+    RiskTier,
     Setup,
     TakeUpdate,
     Ticker,
@@ -39,14 +40,18 @@ from oneprice.twin.contract import (
     TradeUpdate,
 )
 from oneprice.twin.docket import Docket
+from oneprice.twin.exposure import Exposure, tiers_of
 from oneprice.twin.floor import Floor, Source
+from oneprice.twin.funding import settle_due
+from oneprice.twin.hall import Hall
+from oneprice.twin.herald import Herald
 from oneprice.twin.holdings import Holdings
 from oneprice.twin.solvency import Solvency
+from oneprice.twin.terms import Terms
 from oneprice.twin.trader import Trader
-from oneprice.twin.vault import Posting, Vault
+from oneprice.twin.vault import INSURANCE, Vault
 
-TICKER_EVERY = 100 * MILLI
-BAR_EVERY = 250 * MILLI
+WATCH_EVERY = 100 * MILLI  # between two looks at everyone's margin
 _FAR_MS = 1 << 53
 
 
@@ -64,15 +69,23 @@ class InnerExchange:
         self._vault = Vault(setup, first_id)
         self._holdings = Holdings()
         self._docket = Docket(first_id, client_ids_forever=setup.client_ids_forever)
-        self._solvency = Solvency(setup, self._floors, self._vault, self._holdings, self._docket)
-        self._trader = Trader(
-            self._floors,
-            self._vault,
-            self._holdings,
-            self._docket,
-            self._solvency,
-            self._outputs.append,
+        exposure = Exposure(setup, self._floors, self._holdings, self._docket)
+        self._solvency = Solvency(setup, self._floors, self._vault, self._holdings, exposure)
+        self._hall = Hall(
+            setup=setup,
+            floors=self._floors,
+            vault=self._vault,
+            holdings=self._holdings,
+            docket=self._docket,
+            solvency=self._solvency,
+            emit=self._outputs.append,
+            pressed=source.pressed,
         )
+        self._trader = Trader(self._hall)
+        self._closing = Closing(self._hall, self._trader)
+        self._terms = Terms(self._hall)
+        self._herald = Herald(self._outputs.append, taped=setup.taped)
+        self._watched = start
         for spec in setup.accounts:
             for wallet, coins in spec.deposits.items():
                 for asset, amount in coins.items():
@@ -96,14 +109,24 @@ class InnerExchange:
             self.apply(update, when)
         self.now = at
         for floor in self._floors.values():
-            self._settle_due(floor, at)
-            self._show_ticker(floor, at)
-            self._show_bar(floor, at)
+            settle_due(self._hall, floor, at)
+            if floor.status != "delisted":
+                due, price = floor.delisting
+                if 0 < due <= at or 0 < floor.instrument.expiry <= at:
+                    self.delist(floor.id, at, price)
+            self._herald.show_ticker(floor, at)
+            self._herald.show_bar(floor, at)
+        if self.setup.liquidates and at - self._watched >= WATCH_EVERY:
+            self._watched = at
+            for floor in self._closing.watch(at):
+                self._herald.show_book(floor, at)
         self._flush(at)
 
     def apply(self, update: MarketUpdate, at: int) -> None:
         floor = self._floors[update.instrument]
-        self._settle_due(floor, at)
+        if floor.status == "delisted":
+            return
+        settle_due(self._hall, floor, at)
         match update:
             case BookUpdate():
                 self._apply_book(floor, update, at)
@@ -111,7 +134,7 @@ class InnerExchange:
                 self._apply_trade(floor, update, at)
             case TakeUpdate():
                 self._trader.take(floor, update.side, update.lots, update.limit_ticks, at)
-                self._show_book(floor, at)
+                self._herald.show_book(floor, at)
             case PriceUpdate():
                 floor.price(update, at)
                 if update.raw:
@@ -129,10 +152,11 @@ class InnerExchange:
     # Market -----------------------------------------------------------------------------------
 
     def listings(self, market: str = "") -> list[Listing]:
-        return [one for one in self.setup.listings if market in ("", one.instrument.market)]
+        floors = self._floors.values()
+        return [one.standing() for one in floors if market in ("", one.instrument.market)]
 
     def listing(self, market: str, symbol: str) -> Listing:
-        return self._floor(instrument_id(self.setup.venue, market, symbol)).listing
+        return self._floor(instrument_id(self.setup.venue, market, symbol)).standing()
 
     def book(self, instrument: InstrumentId, depth: int = 0) -> BookView:
         return self._floor(instrument).view(depth)
@@ -178,6 +202,53 @@ class InnerExchange:
     def price_band(self, instrument: InstrumentId) -> tuple[int, int]:
         return price_band(self._floor(instrument))
 
+    def liquidations(self, instrument: InstrumentId, limit: int = 100) -> list[Liquidated]:
+        kept = self._floor(instrument).liquidations
+        return list(kept)[-limit:] if limit > 0 else []
+
+    def tiers(self, instrument: InstrumentId) -> tuple[RiskTier, ...]:
+        return tiers_of(self._floor(instrument))
+
+    def insurance(self) -> dict[Asset, Money]:
+        return self._vault.others(INSURANCE)
+
+    # Drills -----------------------------------------------------------------------------------
+
+    def force_liquidation(self, key: str, instrument: InstrumentId, index: int, at: int) -> Order:
+        self.account(key)
+        floor = self._floor(instrument)
+        order = self._closing.liquidate((key, instrument, index), at)
+        self._herald.show_book(floor, at)
+        self._flush(at)
+        return order
+
+    def force_adl(
+        self, key: str, instrument: InstrumentId, lots: int, at: int, *, index: int = 0
+    ) -> Order:
+        self.account(key)
+        floor = self._floor(instrument)
+        order = self._closing.deleverage((key, instrument, index), lots, at)
+        self._herald.show_book(floor, at)
+        self._flush(at)
+        return order
+
+    def delist(
+        self, instrument: InstrumentId, at: int, price: Decimal | None = None, *, due: int = 0
+    ) -> None:
+        floor = self._floor(instrument)
+        if due > at:
+            self._closing.announce(floor, (due, price), at)
+            return
+        self._closing.delist(floor, at, price)
+        floor.book.clear()
+        self._herald.show_book(floor, at, full=True)
+        self._flush(at)
+
+    def pause(self, at: int, *, instrument: InstrumentId = "", word: str = "not_tradable") -> None:
+        floors = [self._floor(instrument)] if instrument else list(self._floors.values())
+        for floor in floors:
+            self._closing.pause(floor, word, at)
+
     # Accounts ---------------------------------------------------------------------------------
 
     def accounts(self) -> list[AccountSpec]:
@@ -222,16 +293,39 @@ class InnerExchange:
 
     def leverage(self, key: str, instrument: InstrumentId) -> Decimal:
         self.account(key)
-        return self._solvency.leverage(key, self._floor(instrument))
+        return self._solvency.exposure.leverage(key, self._floor(instrument))
 
     def set_leverage(self, key: str, instrument: InstrumentId, leverage: Decimal, at: int) -> None:
         self.account(key)
-        floor = self._floor(instrument)
-        if not 1 <= leverage <= floor.listing.extras.leverage_max:
-            raise Refusal("leverage", f"{leverage} of {floor.listing.extras.leverage_max}")
-        if leverage == self._solvency.leverage(key, floor):
-            raise Refusal("nothing_changed", f"leverage {leverage}")
-        self._holdings.set_leverage(key, instrument, leverage)
+        self._terms.set_leverage(key, self._floor(instrument), leverage)
+        self._flush(at)
+
+    def margin_mode(self, key: str, instrument: InstrumentId) -> str:
+        self.account(key)
+        self._floor(instrument)
+        return self._holdings.mode(key, instrument, self.setup.margin_mode)
+
+    def set_margin_mode(self, key: str, instrument: InstrumentId, mode: str, at: int) -> None:
+        self.account(key)
+        self._terms.set_margin_mode(key, self._floor(instrument), mode)
+        self._flush(at)
+
+    def add_margin(
+        self, key: str, instrument: InstrumentId, index: int, amount: Money, at: int
+    ) -> None:
+        self.account(key)
+        self._floor(instrument)
+        self._terms.add_margin((key, instrument, index), amount)
+        self._flush(at)
+
+    def risk_limit(self, key: str, instrument: InstrumentId) -> int:
+        self.account(key)
+        self._floor(instrument)
+        return self._holdings.limit(key, instrument)
+
+    def set_risk_limit(self, key: str, instrument: InstrumentId, number: int, at: int) -> None:
+        self.account(key)
+        self._terms.set_risk_limit(key, self._floor(instrument), number)
         self._flush(at)
 
     def hedge_mode(self, key: str, market: str) -> bool:
@@ -240,12 +334,7 @@ class InnerExchange:
 
     def set_hedge_mode(self, key: str, market: str, on: bool, at: int) -> None:
         self.account(key)
-        if self._holdings.hedged(key, market) != on:
-            if self._docket.orders(key, market, "", True):
-                raise Refusal("mode_blocked", "open orders")
-            if any(position.lots for position in self.positions(key, market)):
-                raise Refusal("mode_blocked", "open positions")
-        self._holdings.set_hedged(key, market, on)
+        self._terms.set_hedge_mode(key, market, on)
 
     def log(self, key: str, wallet: str) -> list[LogRow]:
         self.account(key)
@@ -272,7 +361,7 @@ class InnerExchange:
         try:
             return self._trader.place(request, at)
         finally:
-            self._show_book(floor, at)
+            self._herald.show_book(floor, at)
             self._flush(at)
 
     def amend(
@@ -283,22 +372,28 @@ class InnerExchange:
         try:
             return self._trader.amend(key, order_id, ticks, lots, at)
         finally:
-            self._show_book(self._floors[order.instrument], at)
+            self._herald.show_book(self._floors[order.instrument], at)
             self._flush(at)
 
-    def cancel(self, key: str, order_id: int, at: int) -> Order:
+    def cancel(self, key: str, order_id: int, at: int, *, reason: str = "user") -> Order:
         self.account(key)
-        order = self._trader.cancel(key, order_id, at)
-        self._show_book(self._floors[order.instrument], at)
+        order = self._trader.cancel(key, order_id, reason, at)
+        self._herald.show_book(self._floors[order.instrument], at)
         self._flush(at)
         return order
 
     def cancel_all(
-        self, key: str, at: int, *, market: str = "", instrument: InstrumentId = ""
+        self,
+        key: str,
+        at: int,
+        *,
+        market: str = "",
+        instrument: InstrumentId = "",
+        reason: str = "user",
     ) -> list[Order]:
         self.account(key)
         found = self._docket.orders(key, market, instrument, True)
-        return [self.cancel(key, order.id, at) for order in found]
+        return [self.cancel(key, order.id, at, reason=reason) for order in found]
 
     def order(self, key: str, order_id: int) -> Order:
         self.account(key)
@@ -340,7 +435,7 @@ class InnerExchange:
         hits = floor.book.apply(update.bids, update.asks, full=update.full)
         self._trader.hits(floor, hits, at)
         if not update.sequence:
-            self._show_book(floor, at, full=update.full)
+            self._herald.show_book(floor, at, full=update.full)
             return
         floor.book.bids.collect()
         floor.book.asks.collect()
@@ -375,105 +470,7 @@ class InnerExchange:
         )
         hits = floor.book.pass_trade(update.side, update.ticks, update.lots)
         self._trader.hits(floor, hits, at, traded.trade_id)
-        self._show_book(floor, at)
-
-    def _show_book(self, floor: Floor, at: int, *, full: bool = False) -> None:
-        """Publishes changed levels; a taped book is published by its frames alone."""
-        bids, asks = floor.book.bids.collect(), floor.book.asks.collect()
-        if self.setup.taped or not (bids or asks):
-            return
-        before = floor.sequence
-        floor.sequence += 1
-        floor.changed_at = at
-        self._outputs.append(
-            BookChanged(
-                instrument=floor.id,
-                sequence_before=before,
-                sequence=floor.sequence,
-                bids=bids,
-                asks=asks,
-                at=at,
-                full=full,
-            )
-        )
-
-    def _show_ticker(self, floor: Floor, at: int) -> None:
-        if floor.ticker_due and at - floor.ticker_at >= TICKER_EVERY and not self.setup.taped:
-            floor.ticker_due = False
-            floor.ticker_at = at
-            self._outputs.append(TickerChanged(ticker=floor.ticker(at)))
-
-    def _show_bar(self, floor: Floor, at: int) -> None:
-        """Finished one-minute bars, each once, and now and then the running one."""
-        bars = floor.bars["trade"]
-        minute = at // MINUTE
-        if self.setup.taped or bars.last is None:
-            return
-        for bar in bars.between(floor.bar_told, minute):
-            self._tell_bar(floor, bar.candle(closed=True), at)
-        floor.bar_told = minute
-        running = bars.last
-        if floor.bar_due and running.minute == minute and at - floor.bar_at >= BAR_EVERY:
-            floor.bar_at = at
-            floor.bar_due = False
-            self._tell_bar(floor, running.candle(closed=False), at)
-
-    def _tell_bar(self, floor: Floor, candle: Candle, at: int) -> None:
-        self._outputs.append(CandleChanged(instrument=floor.id, candle=candle, at=at))
-
-    def _settle_due(self, floor: Floor, at: int) -> None:
-        """Funding of every instant that has come; positions pay or receive by mark price."""
-        while floor.funding_due and floor.funding_due <= at:
-            due, rate, mark = floor.funding_due, floor.funding_rate, floor.reference()
-            for place in self._holdings.open_places(floor.id):
-                self._settle_one(floor, place, (due, rate, mark))
-            row = FundingRow(instrument=floor.id, at=due, rate=rate, mark=mark)
-            floor.funding_rows.append(row)
-            interval = floor.instrument.funding_interval_ms * MILLI
-            floor.funding_due = due + interval if interval else 0
-            self._outputs.append(FundingFixed(row=row, next_due=floor.funding_due))
-
-    def _settle_one(
-        self,
-        floor: Floor,
-        place: tuple[str, InstrumentId, int],
-        terms: tuple[int, Decimal, Decimal],
-    ) -> None:
-        due, rate, mark = terms
-        key, _, index = place
-        instrument = floor.instrument
-        lots = self._holdings.get(place).lots
-        amount = self._vault.rounded(instrument.funding(mark, lots, rate))
-        settled = FundingSettled(
-            id=self._docket.next_fill_id(),
-            account=key,
-            instrument=floor.id,
-            position_index=index,
-            lots=lots,
-            rate=rate,
-            mark=mark,
-            value=floor.value(mark, abs(lots)),
-            amount=amount,
-            asset=instrument.settle,
-            at=due,
-        )
-        posting = Posting(
-            kind="funding",
-            funding=amount,
-            instrument=floor.id,
-            side=Side.BUY if lots > 0 else Side.SELL,
-            price=mark,
-            lots=abs(lots),
-            position_lots=lots,
-            rate=rate,
-            fill_id=settled.id,
-        )
-        purse = (key, self._solvency.wallet_of(instrument.market).name, instrument.settle)
-        self._vault.post(purse, posting, due)
-        self._vault.book_result(purse, amount)
-        self._holdings.add_cost(place, amount, "funding")
-        self._docket.add_funding(settled)
-        self._outputs.append(settled)
+        self._herald.show_book(floor, at)
 
     def _flush(self, at: int) -> None:
         """Tells positions and balances that changed since the last time, each once."""

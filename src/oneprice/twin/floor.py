@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Protocol
 
+import msgspec
+
 from oneprice.model.instrument import Payoff
 from oneprice.model.units import HOUR, MILLI, MINUTE, ROUNDED, ZERO, InstrumentId, Money, Side
 from oneprice.twin.bars import Bars, Past
@@ -12,6 +14,7 @@ from oneprice.twin.contract import (
     BookView,
     Candle,
     FundingRow,
+    Liquidated,
     Listing,
     MarketUpdate,
     PriceUpdate,
@@ -39,6 +42,9 @@ class Source(Protocol):
     def settled(self, instrument: InstrumentId, at: int, count: int) -> list[FundingRow]:
         """Funding settled before the start, oldest first."""
 
+    def pressed(self, floor: "Floor", lots: int, at: int) -> None:
+        """A customer took liquidity: signed lots, above zero bought."""
+
 
 class Floor:
     """The state of one instrument; the exchange trades on it, the source moves it."""
@@ -57,7 +63,14 @@ class Floor:
         self.index = ZERO
         self.funding_rate = ZERO
         self.funding_due = 0
+        self.funding_next = ZERO
         self.open_interest_lots = 0
+        self.status = "trading"
+        self.pause_word = ""
+        self.settle_price = ZERO
+        self.status_at = 0
+        self.delisting: tuple[int, Decimal | None] = (0, None)  # announced: due, price
+        self.liquidations: deque[Liquidated] = deque(maxlen=TRADES_KEPT)
         self.funding_rows = source.settled(self.id, start, 200)
         self.bars = {
             kind: Bars(start, source.past(self.id, kind)) for kind in ("trade", "mark", "index")
@@ -114,9 +127,7 @@ class Floor:
 
     def trade(self, ticks: int, lots: int, taker: Side, at: int, trade_id: int = 0) -> Traded:
         """Notes a public trade."""
-        if not trade_id:
-            self._next_trade += 1
-            trade_id = self._next_trade
+        trade_id = trade_id or self.next_trade_id()
         traded = Traded(
             instrument=self.id,
             trade_id=trade_id,
@@ -139,6 +150,21 @@ class Floor:
         self.ticker_due = self.bar_due = True
         return traded
 
+    def next_trade_id(self) -> int:
+        self._next_trade += 1
+        return self._next_trade
+
+    def standing(self) -> Listing:
+        """The listing with its status as it is now."""
+        return msgspec.structs.replace(
+            self.listing,
+            status=self.status,
+            settle_price=self.settle_price,
+            pause_word=self.pause_word,
+            delisting_at=self.delisting[0],
+            changed_at=self.status_at,
+        )
+
     def price(self, update: PriceUpdate, at: int) -> None:
         """New mark, index, funding estimate; what the update leaves out stays."""
         if update.mark is not None:
@@ -147,6 +173,8 @@ class Floor:
         if update.index is not None:
             self.index = update.index
             self.bars["index"].add(update.index, at)
+        if update.funding_next is not None:
+            self.funding_next = update.funding_next
         if update.funding_rate is not None:
             self.funding_rate = update.funding_rate
         if update.funding_due is not None and update.funding_due > at:  # a tape tells of the past
@@ -197,6 +225,9 @@ class Floor:
             volume_24h_lots=self._lots + (day.volume_lots if day is not None else 0),
             turnover_24h=self._turnover + (day.turnover if day is not None else ZERO),
             trades_24h=self._trades + (day.trades if day is not None else 0),
+            funding_next=self.funding_next,
+            funding_interval_ms=self.instrument.funding_interval_ms,
+            settle_price=self.settle_price or (self.index if self.instrument.expiry else ZERO),
         )
 
     def _look_back(self, at: int) -> None:

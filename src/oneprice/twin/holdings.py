@@ -18,6 +18,9 @@ class Holding(msgspec.Struct, kw_only=True):
     entry: Decimal = ZERO
     realised: Money = ZERO
     realised_ever: Money = ZERO
+    fees: Money = ZERO  # since it was opened
+    funding: Money = ZERO
+    margin: Money = ZERO  # set aside, isolated only
     created_at: int = 0
     updated_at: int = 0
 
@@ -36,6 +39,8 @@ class Holdings:
         self._held: dict[Place, Holding] = {}
         self._leverage: dict[tuple[str, InstrumentId], Decimal] = {}
         self._hedged: dict[tuple[str, str], bool] = {}
+        self._modes: dict[tuple[str, InstrumentId], str] = {}
+        self._limits: dict[tuple[str, InstrumentId], int] = {}
         self.dirty: dict[Place, str] = {}  # place -> cause, since the last flush
 
     def get(self, place: Place) -> Holding:
@@ -49,6 +54,10 @@ class Holdings:
     def open_places(self, instrument: InstrumentId) -> list[Place]:
         """Every customer's open positions in one instrument, in a fixed order."""
         return sorted(p for p, held in self._held.items() if p[1] == instrument and held.lots)
+
+    def open_keys(self) -> list[str]:
+        """Customers with open positions, in a fixed order."""
+        return sorted({place[0]: None for place, held in self._held.items() if held.lots})
 
     def trade(
         self, place: Place, instrument: Instrument, side: Side, trade: tuple[Decimal, int], at: int
@@ -67,6 +76,7 @@ class Holdings:
             held.created_at = at
             held.realised = realised if held.lots else ZERO
             held.entry = price
+            held.fees = held.funding = ZERO
         elif after == 0:
             held.realised += realised
             held.entry = ZERO
@@ -80,12 +90,25 @@ class Holdings:
         self.dirty[place] = "fill"
         return Change(realised=realised, closed_lots=closed)
 
-    def add_cost(self, place: Place, amount: Money, cause: str) -> None:
-        """Fees (negative) and funding enter the position's own result."""
+    def add_fee(self, place: Place, fee: Money) -> None:
+        """A fee enters the position's own result."""
+        held = self._held[place]
+        held.realised -= fee
+        held.realised_ever -= fee
+        held.fees += fee
+        self.dirty[place] = "fill"
+
+    def add_funding(self, place: Place, amount: Money) -> None:
+        """Funding enters the position's own result, above zero was received."""
         held = self._held[place]
         held.realised += amount
         held.realised_ever += amount
-        self.dirty[place] = cause
+        held.funding += amount
+        self.dirty[place] = "funding"
+
+    def add_margin(self, place: Place, amount: Money) -> None:
+        self._held[place].margin += amount
+        self.dirty[place] = "margin"
 
     def leverage(self, key: str, instrument: InstrumentId, default: Decimal) -> Decimal:
         return self._leverage.get((key, instrument), default)
@@ -94,6 +117,22 @@ class Holdings:
         self._leverage[key, instrument] = leverage
         self._held.setdefault((key, instrument, 0), Holding())
         self.dirty[key, instrument, 0] = "leverage"
+
+    def mode(self, key: str, instrument: InstrumentId, default: str) -> str:
+        """cross or isolated."""
+        return self._modes.get((key, instrument), default)
+
+    def set_mode(self, key: str, instrument: InstrumentId, mode: str) -> None:
+        self._modes[key, instrument] = mode
+        self._held.setdefault((key, instrument, 0), Holding())
+        self.dirty[key, instrument, 0] = "margin"
+
+    def limit(self, key: str, instrument: InstrumentId) -> int:
+        """The tier that caps a position, 0: the highest."""
+        return self._limits.get((key, instrument), 0)
+
+    def set_limit(self, key: str, instrument: InstrumentId, number: int) -> None:
+        self._limits[key, instrument] = number
 
     def hedged(self, key: str, market: str) -> bool:
         return self._hedged.get((key, market), False)

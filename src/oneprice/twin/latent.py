@@ -32,7 +32,23 @@ VENUES = (
     "okx:spot",
 )
 _WEIGHTS = (0.28, 0.28, 0.16, 0.16, 0.04, 0.04, 0.02, 0.02)
+# A second row of dislocations for venues that came later, so that older worlds stay as they were.
+MORE_VENUES = (
+    "okx:swap",
+    "okx:spot",
+    "okx:futures",
+    "kucoin:futures",
+    "kucoin:spot",
+    "bitmex:derivatives",
+)
+_MORE_WEIGHTS = (0.3, 0.15, 0.05, 0.25, 0.1, 0.15)
+Row = tuple[str, tuple[str, ...], tuple[float, ...]]
+_ROWS: tuple[Row, ...] = (("shock", VENUES, _WEIGHTS), ("shock more", MORE_VENUES, _MORE_WEIGHTS))
+SAME_AS = {"XBT": "BTC"}  # two names of one asset have one price
 SLOT = 6_000 * MILLI  # one dislocation at most per asset and slot
+
+
+Shock = tuple[int, str, float, float]  # start, venue, size, half-life
 
 
 class Latent:
@@ -41,10 +57,11 @@ class Latent:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._paths: dict[tuple[str, int], list[float]] = {}
-        self._shocks: dict[tuple[str, int], tuple[int, str, float, float] | None] = {}
+        self._shocks: dict[tuple[str, str, int], Shock | None] = {}
 
     def price(self, asset: str, at: int) -> float:
         """Hidden price in dollars."""
+        asset = SAME_AS.get(asset, asset)
         minute, rest = divmod(at, MINUTE)
         path = self._paths.get((asset, minute))
         if path is None:
@@ -55,6 +72,7 @@ class Latent:
 
     def anchor(self, asset: str, minute: int) -> float:
         """Logarithm of the price at a whole minute since 1970."""
+        asset = SAME_AS.get(asset, asset)
         scale = MINUTE_BPS.get(asset, 8.0) * BPS
         total = log(BASE_PRICES.get(asset, 100.0))
         for period in _PERIODS:
@@ -73,41 +91,44 @@ class Latent:
             return here
         return here + (self._node(name, period, node + 1) - here) * rest / period
 
-    def dislocation(self, asset: str, venue: str, at: int) -> float:
-        """How far (as a fraction) one venue's market is off for a moment, decaying."""
+    def shocks(self, asset: str, venue: str, at: int) -> list[tuple[int, float, float]]:
+        """Dislocations of one venue that still matter: start, size (a fraction), half-life."""
+        asset = SAME_AS.get(asset, asset)
         slot = at // SLOT
-        total = 0.0
-        for earlier in range(slot - 3, slot + 1):
-            shock = self._shock(asset, earlier)
-            if shock is None or shock[1] != venue or shock[0] > at:
+        found = []
+        for row in _ROWS:
+            if venue not in row[1]:
                 continue
-            start, _, size, half_life = shock
-            total += size * 0.5 ** ((at - start) / half_life)
-        return total
+            for earlier in range(slot - 3, slot + 1):
+                shock = self._shock(row, asset, earlier)
+                if shock is not None and shock[1] == venue and shock[0] <= at:
+                    found.append((shock[0], shock[2], shock[3]))
+        return found
 
     def _node(self, name: str, period: int, node: int) -> float:
         # the sum of three uniform numbers is near enough to normal, with variance 1/4
         total = sum(spot(self._seed, name, period, node, k) for k in (1, 2, 3))
         return (total - 1.5) * 2.0
 
-    def _shock(self, asset: str, slot: int) -> tuple[int, str, float, float] | None:
-        key = (asset, slot)
+    def _shock(self, row: Row, asset: str, slot: int) -> Shock | None:
+        key = (row[0], asset, slot)
         if key not in self._shocks:
             if len(self._shocks) > 4000:
                 self._shocks.clear()
-            self._shocks[key] = self._draw_shock(asset, slot)
+            self._shocks[key] = self._draw_shock(row, asset, slot)
         return self._shocks[key]
 
-    def _draw_shock(self, asset: str, slot: int) -> tuple[int, str, float, float] | None:
-        chance = Chance(self._seed, "shock", asset, slot)
+    def _draw_shock(self, row: Row, asset: str, slot: int) -> Shock | None:
+        name, venues, weights = row
+        chance = Chance(self._seed, name, asset, slot)
         if not chance.hits(0.85):
             return None
         start = slot * SLOT + int(chance.uniform() * SLOT)
-        draw, venue = chance.uniform(), VENUES[-1]
-        for name, weight in zip(VENUES, _WEIGHTS, strict=True):
+        draw, venue = chance.uniform(), venues[-1]
+        for one, weight in zip(venues, weights, strict=True):
             draw -= weight
             if draw < 0:
-                venue = name
+                venue = one
                 break
         # small ones are frequent, those that pay all fees are rare
         size = (15.0 + 45.0 * chance.uniform() ** 2) * BPS

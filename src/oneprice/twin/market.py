@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from math import exp, sqrt
+from math import exp, log, sqrt
 
 from oneprice.model.instrument import Payoff
 from oneprice.model.units import HOUR, MILLI, MINUTE, SECOND, InstrumentId, Money, Side
@@ -18,15 +18,23 @@ from oneprice.twin.contract import (
     TakeUpdate,
 )
 from oneprice.twin.floor import Floor
-from oneprice.twin.latent import BPS, Latent
+from oneprice.twin.latent import BASE_PRICES, BPS, SAME_AS, Latent
 from oneprice.twin.matching import Half
 
 STEP = 50 * MILLI  # between two updates of one instrument
 TICK = 10 * MILLI  # instruments take turns on this grid
 PRICE_EVERY = 2  # steps between two mark and index prices
+DAY = 24 * HOUR
+YEAR = 365 * DAY
+CARRY = 0.05  # of a dated future over spot, per year
 SKIP = 5 * SECOND  # a longer pause of the caller is skipped, not replayed
 LEVELS_MAX = 200
 LEVELS_MIN = 120
+DEPTH_LEVELS = 5  # usual levels that make up the size which works off most of a dislocation
+IMPACT_BPS = 1.0  # by a taker of that size, in proportion, however many fills it takes
+IMPACT_MAX = 50 * BPS
+IMPACT_HALF_LIFE = 10 * SECOND
+LN2 = log(2.0)
 _HALF_SPREAD_BPS = {"BTC": 0.04, "ETH": 0.08, "SOL": 0.25}
 _LEVEL_DOLLARS = {"BTC": 9_000.0, "ETH": 6_000.0, "SOL": 3_000.0}
 _DAY_DOLLARS = {"BTC": 4e9, "ETH": 2e9, "SOL": 5e8}
@@ -45,6 +53,7 @@ class Stall:
         self._latent = latent
         self._seed = seed
         self._venue = f"{instrument.venue}:{instrument.market}"
+        self._asset = SAME_AS.get(instrument.base, instrument.base)
         self._turn = turn
         self._chance = Chance(seed, "stall", self.id)
         self._lag = (50 + int(350 * spot(seed, "lag", self.id))) * MILLI
@@ -52,6 +61,12 @@ class Stall:
         self._swing = 0.0  # short-lived basis (Ornstein-Uhlenbeck), a fraction
         self._premium = 0.0  # of the middle over the index, averaged over about 30 s
         self._slow_premium = 0.0  # over about 10 minutes, for funding
+        self._estimate = 0.0  # of the next rate, as last told
+        self._fixed = 0.0  # the rate that will be paid next, where it is fixed ahead
+        self._fixed_due = 0
+        self._impact = 0.0  # of customers' orders on the price, a fraction, melting away
+        self._impact_at = 0
+        self._absorbed: dict[int, float] = {}  # start of a dislocation -> what is left of it
         self._steps = 0
         self._fair = 0.0
         self._price_step = min(_CENT, instrument.tick)
@@ -69,17 +84,51 @@ class Stall:
         slow = self._latent.wave(name, 90, minute) + 0.5 * self._latent.wave(name, 11, minute)
         if not self.instrument.is_derivative:
             return 0.4 * BPS * slow
-        return (1.5 + 3.0 * slow) * BPS
+        basis = (1.5 + 3.0 * slow) * BPS
+        left = self.instrument.expiry - minute * MINUTE
+        if self.instrument.expiry:  # the carry of a dated one melts away towards its delivery
+            return max(0.0, left / YEAR) * CARRY + basis * min(1.0, max(0.0, left / DAY))
+        return basis
 
     def fair(self, at: int) -> float:
         """Where this market's middle belongs now."""
         base = self.instrument.base
         hidden = self._latent.price(base, at - self._lag)
-        gap = self._latent.dislocation(base, self._venue, at)
+        gap = self._gap_left(at)
         minute, rest = divmod(at, MINUTE)
         here, there = self.lasting_basis(minute), self.lasting_basis(minute + 1)
         lasting = here + (there - here) * rest / MINUTE
-        return hidden * (1.0 + lasting + self._swing + gap)
+        return hidden * (1.0 + lasting + self._swing + gap + self._pushed(at))
+
+    def press(self, lots: int, at: int) -> None:
+        """A customer took signed lots: the price gives way, a dislocation is worked off.
+
+        Others see the same gap and the same order flow; without this, the seeded world would be
+        kinder than a market, where an edge is gone once it has been taken.
+        """
+        dollars = abs(lots) * self._lot_dollars(self._fair)
+        depth = DEPTH_LEVELS * _LEVEL_DOLLARS.get(self._asset, 3_000.0)
+        sign = 1.0 if lots > 0 else -1.0
+        push = IMPACT_BPS * BPS * dollars / depth
+        self._impact = max(-IMPACT_MAX, min(IMPACT_MAX, self._pushed(at) + sign * push))
+        self._impact_at = at
+        for start, size, _ in self._latent.shocks(self._asset, self._venue, at):
+            if size * sign < 0:
+                left = self._absorbed.get(start, 1.0)
+                self._absorbed[start] = left * exp(-dollars / depth)
+
+    def _pushed(self, at: int) -> float:
+        return self._impact * exp(-LN2 * (at - self._impact_at) / IMPACT_HALF_LIFE)
+
+    def _gap_left(self, at: int) -> float:
+        """The dislocation of the moment, without what customers traded away."""
+        shocks = self._latent.shocks(self._asset, self._venue, at)
+        if self._absorbed and not shocks:
+            self._absorbed.clear()
+        total = 0.0
+        for start, size, half_life in shocks:
+            total += size * self._absorbed.get(start, 1.0) * 0.5 ** ((at - start) / half_life)
+        return total
 
     def begin(self, at: int) -> list[MarketUpdate]:
         """The whole market as it stands at the start."""
@@ -114,7 +163,7 @@ class Stall:
         bought = chance.hits(0.65 if self._fair > before else 0.35)
         side = Side.BUY if bought else Side.SELL
         dollars = (
-            0.2 * _LEVEL_DOLLARS.get(self.instrument.base, 3_000.0) * exp(1.1 * chance.gauss())
+            0.2 * _LEVEL_DOLLARS.get(self._asset, 3_000.0) * exp(1.1 * chance.gauss())
         )
         limit = int(self._fair / self._tick * (1.0 + 15 * BPS * side))
         return TakeUpdate(
@@ -124,7 +173,7 @@ class Stall:
     # The ladder -------------------------------------------------------------------------------
 
     def _touches(self, at: int) -> tuple[int, int]:
-        wide = _HALF_SPREAD_BPS.get(self.instrument.base, 0.3) * BPS
+        wide = _HALF_SPREAD_BPS.get(self._asset, 0.3) * BPS
         wide *= exp(0.5 * self._latent.wave("spread" + self.id, 5, at // MINUTE))
         middle = self._fair / self._tick
         bid, ask = int(middle * (1.0 - wide)), int(middle * (1.0 + wide)) + 1
@@ -197,7 +246,7 @@ class Stall:
         return max(1, int(0.05 * one_bp + 0.02 * offset))
 
     def _level_lots(self, offset: int) -> int:
-        dollars = _LEVEL_DOLLARS.get(self.instrument.base, 3_000.0)
+        dollars = _LEVEL_DOLLARS.get(self._asset, 3_000.0)
         away_bps = offset * self._tick / self._fair / BPS
         return self._lots(dollars * (0.6 + 0.12 * away_bps) * exp(0.8 * self._chance.gauss()))
 
@@ -206,7 +255,12 @@ class Stall:
 
     def _lot_dollars(self, price: float) -> float:
         lot = float(self.instrument.lot * self.instrument.contract_value)
-        return lot if self.instrument.payoff is Payoff.INVERSE else lot * price
+        if self.instrument.payoff is Payoff.INVERSE:
+            return lot
+        if self.instrument.payoff is Payoff.QUANTO:  # so many coins of another asset
+            settle = self.instrument.settle
+            return lot * price * BASE_PRICES[SAME_AS.get(settle, settle)]
+        return lot * price
 
     # Mark, index, funding ---------------------------------------------------------------------
 
@@ -219,16 +273,44 @@ class Stall:
         self._premium += (premium - self._premium) * passed / (30 * SECOND)
         self._slow_premium += (premium - self._slow_premium) * passed / (600 * SECOND)
         interval = self.instrument.funding_interval_ms * MILLI
-        return PriceUpdate(
+        rate = funding_rate(self.listing, self._slow_premium) if interval else None
+        ahead = self.listing.extras.funding_ahead
+        if first:
+            self._estimate = float(rate or 0)
+        update = PriceUpdate(
             instrument=self.id,
-            mark=self._money(index * (1.0 + self._premium)),
+            mark=self._money(self._mark(index, at)),
             index=self._money(index),
-            funding_rate=funding_rate(self.listing, self._slow_premium) if interval else None,
-            funding_due=(at // interval + 1) * interval if first and interval else None,
+            funding_rate=None if ahead and not first else rate,
+            funding_due=self._due(at) if first and interval else None,
+            funding_next=rate if ahead else self._after_next(),
             open_interest_lots=self._lots(2e9 + 1e8 * self._latent.wave(self.id, 60, at // MINUTE))
             if first
             else None,
         )
+        self._estimate = float(rate or 0)
+        return update
+
+    def _due(self, at: int) -> int:
+        """The first funding instant after a time."""
+        interval = self.instrument.funding_interval_ms * MILLI
+        phase = self.listing.extras.funding_phase_ms * MILLI
+        return ((at - phase) // interval + 1) * interval + phase
+
+    def _mark(self, index: float, at: int) -> float:
+        """Index with an averaged premium, or with the fixed rate's share of the time left."""
+        if not self.listing.extras.funding_ahead or not self.instrument.funding_interval_ms:
+            return index * (1.0 + self._premium)
+        if at >= self._fixed_due:
+            self._fixed, self._fixed_due = self._estimate, self._due(at)
+        interval = self.instrument.funding_interval_ms * MILLI
+        return index * (1.0 + self._fixed * ((self._fixed_due - at) / interval))
+
+    def _after_next(self) -> Decimal | None:
+        """What the rate after the next one may be: the premium halved, as it reverts."""
+        if not self.instrument.funding_interval_ms:
+            return None
+        return funding_rate(self.listing, self._slow_premium / 2)
 
     # Before the start -------------------------------------------------------------------------
 
@@ -248,7 +330,7 @@ class Stall:
         lots, turnover = 0, Decimal(0)
         if kind == "trade":
             busy = 0.5 + spot(self._seed, self.id, "volume", begin, count)
-            dollars = _DAY_DOLLARS.get(base, 1e8) * count / 1440 * busy
+            dollars = _DAY_DOLLARS.get(self._asset, 1e8) * count / 1440 * busy
             lots = max(1, round(dollars / self._lot_dollars(values[0])))
             turnover = self._turnover(opened, lots)
         return Candle(
@@ -269,7 +351,7 @@ class Stall:
         interval = self.instrument.funding_interval_ms * MILLI
         if not interval:
             return []
-        last = at // interval * interval
+        last = self._due(at) - interval
         rows = []
         for due in range(last - (count - 1) * interval, last + 1, interval):
             minute = due // MINUTE
@@ -332,6 +414,9 @@ class SeededWorld:
             return stall.past(kind, start_ms, interval_ms)
 
         return bar
+
+    def pressed(self, floor: Floor, lots: int, at: int) -> None:
+        self.stalls[floor.id].press(lots, at)
 
     def settled(self, instrument: InstrumentId, at: int, count: int) -> list[FundingRow]:
         return self.stalls[instrument].settled(at, count)

@@ -213,6 +213,12 @@ class MatchingBook:
         self.asks = Half(Side.SELL)
         self.resting: dict[int, Resting] = {}
 
+    def clear(self) -> None:
+        """All anonymous sizes leave."""
+        for half in (self.bids, self.asks):
+            for ticks in list(half.anonymous):
+                half.set_anonymous(ticks, 0)
+
     def half(self, side: Side) -> Half:
         return self.bids if side is Side.BUY else self.asks
 

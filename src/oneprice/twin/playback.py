@@ -76,6 +76,9 @@ class Playback:
     def settled(self, instrument: InstrumentId, at: int, count: int) -> list[FundingRow]:
         return []
 
+    def pressed(self, floor: Floor, lots: int, at: int) -> None:
+        """What is recorded does not move."""
+
     def _prime(self, decode: Decode) -> Iterator[MarketUpdate]:
         """Reads until every instrument has a whole book; nothing of this is published."""
         waiting: dict[InstrumentId, list[BookUpdate]] = {name: [] for name in self._floors}

@@ -10,7 +10,7 @@ import msgspec
 
 from oneprice.model.commands import TimeInForce
 from oneprice.model.instrument import Instrument
-from oneprice.model.units import ZERO, Asset, InstrumentId, Money, Side
+from oneprice.model.units import ROUNDED, ZERO, Asset, InstrumentId, Money, Side
 
 Levels = tuple[tuple[int, int], ...]  # (ticks, lots), best price first where it is a full view
 
@@ -22,7 +22,7 @@ class Refusal(Exception):
     duplicate_id bad_size too_small too_large min_notional bad_price price_band
     insufficient_funds insufficient_margin would_take not_fillable no_liquidity reduce_only
     position_mode self_trade too_many_orders nothing_changed below_filled leverage bad_request
-    mode_unchanged mode_blocked.
+    mode_unchanged mode_blocked venue_busy margin_mode risk_limit no_position.
     """
 
     def __init__(self, word: str, text: str = "") -> None:
@@ -32,6 +32,26 @@ class Refusal(Exception):
 
 
 # What an exchange is made of -------------------------------------------------------------
+
+
+class RiskTier(msgspec.Struct, frozen=True, kw_only=True):
+    """One bracket of position value; the larger a position, the more margin it needs.
+
+    Maintenance margin of a position is value x maintenance_rate - deduction, which makes it
+    continuous from one bracket to the next.
+    """
+
+    number: int  # from 1
+    value_from: Money  # position value in settle, lower end
+    value_to: Money  # upper end, 0: none
+    maintenance_rate: Decimal
+    leverage_max: Decimal
+    deduction: Money = ZERO  # in settle
+
+    @property
+    def initial_rate(self) -> Decimal:
+        """The least initial margin as a fraction of value."""
+        return ROUNDED.divide(Decimal(1), self.leverage_max)
 
 
 class Extras(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,11 +71,26 @@ class Extras(msgspec.Struct, frozen=True, kw_only=True):
     funding_interest: Decimal = Decimal("0.0001")  # per settlement
     listed_ms: int = 1_585_526_400_000
     dated: str = ""  # "", "quarter", "bi-quarter": contract type where the venue tells
+    funding_phase_ms: int = 0  # instants are at phase + n x interval since 1970 (UTC)
+    funding_ahead: bool = False  # True: the rate is fixed one interval before it is due
+    liquidation_fee: Decimal = ZERO  # of value, to the insurance fund, as far as margin is left
+    tiers: tuple[RiskTier, ...] = ()  # none: one bracket of maintenance_rate and leverage_max
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """An instrument and how it stands now.
+
+    Status: "trading"; "paused" (orders refused `pause_word`); "settling" (being delivered);
+    "delisted" (settled at `settle_price`, orders refused not_tradable for good).
+    """
+
     instrument: Instrument
     extras: Extras
+    status: str = "trading"
+    settle_price: Decimal = ZERO
+    pause_word: str = ""
+    delisting_at: int = 0  # announced, 0: not; trading goes on until then
+    changed_at: int = 0
 
 
 class WalletSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +110,7 @@ class AccountSpec(msgspec.Struct, frozen=True, kw_only=True):
     uid: int = 100001
     deposits: dict[str, dict[Asset, Money]] = {}  # wallet name -> asset -> amount
     read_only: bool = False
+    can_withdraw: bool = False  # the key may move money out of the venue
     addresses: tuple[str, ...] = ()  # bound IPs, none: any
 
     def __repr__(self) -> str:
@@ -90,7 +126,11 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     accounts: tuple[AccountSpec, ...]
     client_ids_forever: bool = True  # False: unique among open orders only
     money_step: Decimal = Decimal("1E-8")  # every movement of money is rounded to this, once
+    money_steps: dict[Asset, Decimal] = {}  # coins that the venue keeps in another step
     taped: bool = False  # True: the market is a tape and its frames are published verbatim
+    liquidates: bool = True  # False: under-margined accounts are left alone
+    insurance: dict[Asset, Money] = {}  # what the fund holds at the start
+    margin_mode: str = "cross"  # of instruments whose mode an account never set
 
 
 # Orders -----------------------------------------------------------------------------------
@@ -166,7 +206,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     fee_asset: Asset
     average: Decimal  # average fill price, 0 without fills
     state: State
-    reason: str  # "" user ioc fok post_only self_trade reduce_only no_liquidity amend_filled
+    # what the wire side gave for a cancel of its own, such as dcp;
+    # "" user ioc fok post_only self_trade reduce_only no_liquidity amend_filled delisted
+    # liquidated (cancelled before a liquidation); liquidation adl delivery: an order that the
+    # exchange itself made, from its first snapshot on
+    reason: str
     reduce_only: bool
     position_index: int
     self_trade: SelfTrade
@@ -210,6 +254,9 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
     index: Decimal
     sequence: int  # the book's sequence at the time
     at: int
+    position_index: int = 0
+    reason: str = ""  # "" an order of the customer; liquidation adl delivery
+    price: Decimal = ZERO  # exact; off the grid for adl and delivery, where `ticks` is rounded
 
 
 # Money --------------------------------------------------------------------------------------
@@ -271,6 +318,13 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     updated_at: int
     sequence: int
+    margin_mode: str = "cross"  # cross, isolated
+    margin: Money = ZERO  # isolated: money set aside for it, without unrealised profit
+    bankruptcy: Decimal = ZERO  # price at which its margin is gone, 0 where none
+    tier: int = 1  # RiskTier.number it stands in
+    adl_rank: int = 0  # 1 (last) to 5 (first to be deleveraged), 0 when flat
+    fees: Money = ZERO  # of this position since it was opened, above zero is a cost
+    funding: Money = ZERO  # the same, above zero was received
 
 
 class LogRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,7 +334,9 @@ class LogRow(msgspec.Struct, frozen=True, kw_only=True):
     account: str
     wallet: str
     asset: Asset
-    kind: str  # trade funding deposit withdrawal transfer_in transfer_out
+    # trade funding deposit withdrawal transfer_in transfer_out liquidation adl delivery
+    # insurance (what a bankrupt position could not pay, given by the insurance fund)
+    kind: str
     at: int
     cash_flow: Money
     funding: Money  # above zero was received
@@ -334,6 +390,9 @@ class Ticker(msgspec.Struct, frozen=True, kw_only=True):
     volume_24h_lots: int
     turnover_24h: Money  # quote for spot and linear, base for inverse
     trades_24h: int
+    funding_next: Decimal = ZERO  # prediction for the settlement after `funding_due`
+    funding_interval_ms: int = 0
+    settle_price: Decimal = ZERO  # dated: estimate of the delivery price, then the price itself
 
 
 class Candle(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,34 +3,22 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
-import msgspec
-
-from oneprice.model.instrument import split_id
-from oneprice.model.units import ROUNDED, ZERO, Asset, InstrumentId, Money, Side
+from oneprice.model.units import ZERO, Asset, InstrumentId, Money, Side
 from oneprice.twin.contract import (
     Balance,
-    Order,
     Pool,
     Position,
     Refusal,
     Setup,
     WalletSpec,
 )
-from oneprice.twin.docket import Docket
+from oneprice.twin.exposure import Exposure, Wish, price_where, tier_of, tiers_of
 from oneprice.twin.floor import Floor
 from oneprice.twin.holdings import Holdings, Place
 from oneprice.twin.vault import Vault
 
 _DOLLARS = ("USD", "USDT", "USDC", "DAI", "FDUSD", "TUSD")
-
-
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """An order that is about to be, for the question whether it can be paid."""
-
-    side: Side
-    lots: int
-    price: Decimal
-    position_index: int = 0
+INDICES = (0, 1, 2)  # one-way, long side, short side
 
 
 class Solvency:
@@ -42,12 +30,12 @@ class Solvency:
         floors: Mapping[InstrumentId, Floor],
         vault: Vault,
         holdings: Holdings,
-        docket: Docket,
+        exposure: Exposure,
     ) -> None:
+        self.exposure = exposure
         self._floors = floors
         self._vault = vault
         self._holdings = holdings
-        self._docket = docket
         self._wallets = {spec.name: spec for spec in setup.wallets}
         self._by_market = {m: spec for spec in setup.wallets for m in spec.markets}
 
@@ -62,19 +50,23 @@ class Solvency:
     def balance(self, key: str, wallet: str, asset: Asset) -> Balance:
         spec = self._spec(wallet)
         purse = (key, wallet, asset)
-        order_margin = position_margin = maintenance = unrealised = ZERO
+        order_margin = position_margin = maintenance = unrealised = fixed = ZERO
         for floor in self._settled_in(spec, asset):
-            for index in (0, 1, 2):
+            for index in INDICES:
                 place = (key, floor.id, index)
-                held, whole = self._margins(place, floor, None)
+                held, whole = self.exposure.margins(place, floor, None)
                 position_margin += held
                 order_margin += whole - held
-                maintenance += self._position_value(place, floor) * _maintenance(floor)
-                unrealised += self._unrealised(place, floor)
+                maintenance += self.exposure.maintenance(place, floor)
+                profit = self.exposure.unrealised(place, floor)
+                unrealised += profit
+                if self.exposure.isolated(place):
+                    fixed += profit  # neither feeds nor eats what other orders may use
         total, locked = self._vault.total(purse), self._vault.held(purse)
-        available = total - locked + min(ZERO, unrealised) - position_margin - order_margin
+        floating = unrealised - fixed
+        available = total - locked + min(ZERO, floating) - position_margin - order_margin
         if not spec.pooled:
-            available += max(ZERO, unrealised)
+            available += max(ZERO, floating)
         return Balance(
             account=key,
             wallet=wallet,
@@ -133,30 +125,81 @@ class Solvency:
         key, instrument, index = place
         floor = self._floors[instrument]
         held = self._holdings.get(place)
-        value = self._position_value(place, floor)
-        margin, _ = self._margins(place, floor, None)
+        value = self.exposure.value(place, floor)
+        margin, _ = self.exposure.margins(place, floor, None)
+        bracket = tier_of(floor, value)
+        cushion = self.cushion(place) if held.lots else ZERO
+        tick = floor.instrument.tick
         return Position(
             account=key,
             instrument=instrument,
             position_index=index,
             lots=held.lots,
             entry=held.entry,
-            leverage=self.leverage(key, floor),
+            leverage=self.exposure.leverage(key, floor),
             mark=floor.reference(),
             value=value,
-            unrealised=self._unrealised(place, floor),
+            unrealised=self.exposure.unrealised(place, floor),
             initial_margin=margin,
-            maintenance_margin=value * _maintenance(floor),
-            liquidation=self._liquidation(place, floor),
+            maintenance_margin=self.exposure.maintenance(place, floor),
+            liquidation=price_where(floor, held.lots, cushion, bracket).quantize(tick),
             realised=held.realised,
             realised_ever=held.realised_ever,
             created_at=held.created_at,
             updated_at=held.updated_at,
             sequence=floor.sequence,
+            margin_mode="isolated" if self.exposure.isolated(place) else "cross",
+            margin=held.margin,
+            bankruptcy=price_where(floor, held.lots, cushion, None).quantize(tick),
+            tier=bracket.number,
+            adl_rank=self.exposure.rank(place, floor),
+            fees=held.fees,
+            funding=held.funding,
         )
 
-    def leverage(self, key: str, floor: Floor) -> Decimal:
-        return self._holdings.leverage(key, floor.id, floor.listing.extras.leverage_default)
+    def cushion(self, place: Place) -> Money:
+        """What a position may lose from here on, in settle, maintenance of others left alone.
+
+        Isolated: the margin set aside for it. Cross: the equity of its coin (in a pooled wallet
+        of all coins) that no isolated position and no other position's maintenance needs.
+        """
+        key, instrument, _ = place
+        floor = self._floors[instrument]
+        if self.exposure.isolated(place):
+            return self._holdings.get(place).margin + self.exposure.unrealised(place, floor)
+        spec = self.wallet_of(floor.instrument.market)
+        settle = floor.instrument.settle
+        equity, maintenance = self.cross(key, spec, settle)
+        if not spec.pooled:
+            return equity - maintenance + self.exposure.maintenance(place, floor)
+        rate = self.dollar_rate(settle)
+        if not rate:
+            return ZERO
+        return (equity - maintenance) / rate + self.exposure.maintenance(place, floor)
+
+    def cross(self, key: str, spec: WalletSpec, settle: Asset) -> tuple[Money, Money]:
+        """Equity and maintenance margin of all cross positions: per coin, pooled: in USD."""
+        if not spec.pooled:
+            return self._cross_coin(key, spec, settle)
+        equity = maintenance = ZERO
+        for asset in self.assets(key, spec.name):
+            rate = self.dollar_rate(asset)
+            mine, needed = self._cross_coin(key, spec, asset)
+            equity += mine * rate
+            maintenance += needed * rate
+        return equity, maintenance
+
+    def _cross_coin(self, key: str, spec: WalletSpec, asset: Asset) -> tuple[Money, Money]:
+        equity, maintenance = self._vault.total((key, spec.name, asset)), ZERO
+        for floor in self._settled_in(spec, asset):
+            for index in INDICES:
+                place = (key, floor.id, index)
+                if self.exposure.isolated(place):
+                    equity -= self._holdings.get(place).margin
+                else:
+                    equity += self.exposure.unrealised(place, floor)
+                    maintenance += self.exposure.maintenance(place, floor)
+        return equity, maintenance
 
     # Checks ---------------------------------------------------------------------------------
 
@@ -180,10 +223,10 @@ class Solvency:
             raise Refusal("insufficient_funds", f"{asset}: needs {need}, has {spendable}")
 
     def check_margin(self, key: str, floor: Floor, wish: Wish) -> None:
-        """Initial margin added by the order, and its fee as a taker."""
+        """Initial margin added by the order, and its fee as a taker; the size it may reach."""
         place = (key, floor.id, wish.position_index)
-        _, before = self._margins(place, floor, None)
-        _, after = self._margins(place, floor, wish)
+        _, before = self.exposure.margins(place, floor, None)
+        _, after = self.exposure.margins(place, floor, wish)
         if after <= before:
             return
         fee = floor.value(wish.price, wish.lots) * max(ZERO, floor.listing.extras.taker_fee)
@@ -197,63 +240,25 @@ class Solvency:
             have = self.balance(key, spec.name, asset).available
         if need > have:
             raise Refusal("insufficient_margin", f"{asset}: needs {need:f}, has {have:f}")
+        self._check_bracket(place, floor, wish)
+
+    def _check_bracket(self, place: Place, floor: Floor, wish: Wish) -> None:
+        """A position grows no further than its leverage or the chosen risk limit allow."""
+        held, whole = self.exposure.values(place, floor, wish)
+        leverage = self.exposure.leverage(place[0], floor)
+        limit = self._holdings.limit(place[0], floor.id)
+        tiers = [
+            one
+            for one in tiers_of(floor)
+            if one.leverage_max >= leverage and (not limit or one.number <= limit)
+        ]
+        most = tiers[-1].value_to if tiers else ZERO
+        if most and whole > most and whole > held:
+            raise Refusal("risk_limit", f"{whole:f} is above {most:f} at leverage {leverage}")
 
     def _solvent(self, key: str, wallet: str) -> bool:
         pool = self.pool(key, wallet)
         return not pool.initial_margin or pool.equity > pool.initial_margin
-
-    # Arithmetic -------------------------------------------------------------------------------
-
-    def _margins(self, place: Place, floor: Floor, wish: Wish | None) -> tuple[Money, Money]:
-        """Initial margin of the position alone, and of position and orders together.
-
-        Orders that would close the position cost nothing; of buys and sells the dearer side
-        counts (Bybit help "Initial Margin"; Binance "Margin calculation, open orders").
-        """
-        key, instrument, index = place
-        lots = self._holdings.get(place).lots
-        leverage = self.leverage(key, floor)
-        orders = self._docket.open_in(key, instrument)
-        held = self._position_value(place, floor)
-        if not orders and wish is None:
-            margin = ROUNDED.divide(held, leverage) if held else ZERO
-            return margin, margin
-        exposures = []
-        for side in (Side.BUY, Side.SELL):
-            wishes = [_wish(order, floor) for order in orders if _adds(order, side, index)]
-            if wish is not None and wish.side is side:
-                wishes.append(wish)
-            count = sum(one.lots for one in wishes)
-            value = sum((floor.value(one.price, one.lots) for one in wishes), ZERO)
-            same_way = lots * side > 0
-            opens = count if same_way or not lots else max(0, count - abs(lots))
-            opening = value * opens / count if count else ZERO
-            exposures.append(opening + (held if same_way else ZERO))
-        whole = max(held, *exposures)
-        return ROUNDED.divide(held, leverage), ROUNDED.divide(whole, leverage)
-
-    def _position_value(self, place: Place, floor: Floor) -> Money:
-        lots = self._holdings.get(place).lots
-        return floor.value(floor.reference(), abs(lots)) if lots else ZERO
-
-    def _unrealised(self, place: Place, floor: Floor) -> Money:
-        held = self._holdings.get(place)
-        if not held.lots:
-            return ZERO
-        return floor.instrument.profit(held.entry, floor.reference(), held.lots)
-
-    def _liquidation(self, place: Place, floor: Floor) -> Decimal:
-        """A cross-margin estimate by the wallet's free money in this coin; 0 where none."""
-        held = self._holdings.get(place)
-        if not held.lots:
-            return ZERO
-        wallet = self.wallet_of(split_id(floor.id)[1]).name
-        cushion = self.balance(place[0], wallet, floor.instrument.settle).available
-        value = self._position_value(place, floor)
-        share = ROUNDED.divide(cushion, value) if value else ZERO
-        direction = 1 if held.lots > 0 else -1
-        price = floor.reference() * (1 - direction * share)
-        return max(ZERO, price).quantize(floor.instrument.tick)
 
     def _settled_in(self, spec: WalletSpec, asset: Asset) -> list[Floor]:
         return [
@@ -269,16 +274,3 @@ class Solvency:
         if spec is None:
             raise Refusal("bad_request", f"wallet {wallet!r}")
         return spec
-
-
-def _maintenance(floor: Floor) -> Decimal:
-    return floor.listing.extras.maintenance_rate
-
-
-def _wish(order: Order, floor: Floor) -> Wish:
-    return Wish(side=order.side, lots=order.leaves_lots, price=floor.instrument.price(order.ticks))
-
-
-def _adds(order: Order, side: Side, index: int) -> bool:
-    """Whether an open order counts on this side of this position."""
-    return order.side is side and order.position_index == index and not order.reduce_only

@@ -1,47 +1,17 @@
-"""What the twins list and whom they know by default: grids, limits, fees, wallets, a customer."""
+"""Whom and what the twins know by default: listings made of the grids, wallets, a customer."""
 
 from decimal import Decimal
 
 from oneprice.model.instrument import Instrument, Payoff, instrument_id
-from oneprice.model.units import Asset, InstrumentId, Lots, Money
-from oneprice.twin.contract import AccountSpec, Extras, Listing, Setup, WalletSpec
+from oneprice.model.units import HOUR, MILLI, ZERO, Asset, InstrumentId, Lots, Money, Nanos
+from oneprice.twin.contract import AccountSpec, Extras, Listing, RiskTier, Setup, WalletSpec
+from oneprice.twin.expiries import month_code, quarter_end, yymmdd
+from oneprice.twin.grids import GRIDS, TERMS, Grid, Terms
 
-EIGHT_HOURS_MS = 8 * 3_600_000
+HOUR_MS = HOUR // MILLI
+EIGHT_HOURS_MS = 8 * HOUR_MS
+USUAL_START = 1_795_000_000_000_000_000  # decides which dated futures are listed
 
-# market, symbol, tick, lot, largest limit and market size, least notional, price band.
-# Bybit: instruments-info of 2026-08; Binance: exchangeInfo. Sizes in the venue's own unit.
-_ROWS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "bybit": (
-        ("spot", "BTCUSDT", "0.1", "0.000001", "230", "120", "5", "0.01"),
-        ("spot", "ETHUSDT", "0.01", "0.00001", "8118", "2706", "5", "0.01"),
-        ("spot", "SOLUSDT", "0.01", "0.0001", "26000", "13000", "5", "0.01"),
-        ("linear", "BTCUSDT", "0.10", "0.001", "1500", "150", "5", "0.02"),
-        ("linear", "ETHUSDT", "0.01", "0.01", "10000", "2000", "5", "0.04"),
-        ("linear", "SOLUSDT", "0.010", "0.1", "96000", "12000", "5", "0.1"),
-        ("inverse", "BTCUSD", "0.10", "1", "10000000", "1000000", "1", "0.02"),
-        ("inverse", "ETHUSD", "0.01", "1", "10000000", "1000000", "1", "0.04"),
-    ),
-    "binance": (
-        ("spot", "BTCUSDT", "0.01", "0.00001", "9000", "100", "5", "0.5"),
-        ("spot", "ETHUSDT", "0.01", "0.0001", "9000", "2500", "5", "0.5"),
-        ("spot", "SOLUSDT", "0.01", "0.001", "90000", "20000", "5", "0.5"),
-        ("usdm", "BTCUSDT", "0.10", "0.001", "1000", "120", "100", "0.05"),
-        ("usdm", "ETHUSDT", "0.01", "0.001", "10000", "2000", "20", "0.05"),
-        ("usdm", "SOLUSDT", "0.0100", "0.01", "1000000", "80000", "5", "0.05"),
-        ("coinm", "BTCUSD_PERP", "0.1", "1", "1000000", "60000", "0", "0.05"),
-        ("coinm", "ETHUSD_PERP", "0.01", "1", "1000000", "60000", "0", "0.05"),
-    ),
-}
-# maker and taker of customers without a level: Bybit fee table VIP 0, Binance regular user
-_FEES = {
-    ("bybit", "spot"): ("0.001", "0.001"),
-    ("bybit", "linear"): ("0.0002", "0.00055"),
-    ("bybit", "inverse"): ("0.0002", "0.00055"),
-    ("binance", "spot"): ("0.001", "0.001"),
-    ("binance", "usdm"): ("0.0002", "0.0005"),
-    ("binance", "coinm"): ("0.0002", "0.0005"),
-}
-_CONTRACTS = {"BTCUSD_PERP": Decimal(100), "ETHUSD_PERP": Decimal(10)}
 _WALLETS = {
     "bybit": (WalletSpec(name="unified", markets=("spot", "linear", "inverse"), pooled=True),),
     "binance": (
@@ -49,36 +19,69 @@ _WALLETS = {
         WalletSpec(name="usdm", markets=("usdm",)),
         WalletSpec(name="coinm", markets=("coinm",)),
     ),
+    "okx": (WalletSpec(name="trading", markets=("spot", "swap", "futures"), pooled=True),),
+    "kucoin": (
+        WalletSpec(name="spot", markets=("spot",)),
+        WalletSpec(name="futures", markets=("futures",)),
+    ),
+    "bitmex": (WalletSpec(name="margin", markets=("derivatives",)),),
 }
 _COINS: dict[str, tuple[str, ...]] = {
     "unified": ("USDT", "BTC", "ETH", "SOL"),
+    "trading": ("USDT", "BTC", "ETH", "SOL"),
     "spot": ("USDT", "BTC", "ETH", "SOL"),
     "usdm": ("USDT",),
     "coinm": ("BTC", "ETH"),
+    "futures": ("USDT", "XBT"),
+    "margin": ("XBT", "USDT"),
 }
 _AMOUNTS = {
     "USDT": Decimal(200_000),
     "BTC": Decimal(5),
+    "XBT": Decimal(5),
     "ETH": Decimal(50),
     "SOL": Decimal(500),
 }
-VENUES = tuple(_ROWS)
+_FUND = {
+    "USDT": Decimal(1_000_000),
+    "BTC": Decimal(100),
+    "XBT": Decimal(100),
+    "ETH": Decimal(1_000),
+}
+_PASSPHRASED = ("okx", "kucoin")
+_MONEY_STEP = {"bybit": Decimal("1E-12")}
+_MONEY_STEPS = {"bitmex": {"USDT": Decimal("1E-6")}}  # its smallest unit, "USDt"
+# Brackets as parts of the first one: value to (dollars), margin times, leverage divided by.
+# Simplified from the venues' tables, which change weekly; deductions keep them continuous.
+_BRACKETS = (
+    (2_000_000, 1),
+    (10_000_000, 2),
+    (40_000_000, 5),
+    (100_000_000, 10),
+    (0, 25),
+)
+_USUAL_PRICES = {"BTC": 60_000, "XBT": 60_000, "ETH": 3_000, "SOL": 150}
+VENUES = tuple(GRIDS)
 
 
 def default_listings(
-    venue: str, *, funding_interval_ms: int = EIGHT_HOURS_MS
+    venue: str, *, funding_interval_ms: int = 0, at: int = USUAL_START
 ) -> tuple[Listing, ...]:
-    """Everything the twin of a venue lists; ValueError names an unknown venue."""
-    rows = _ROWS.get(venue)
-    if rows is None:
+    """Everything the twin of a venue lists at a time; ValueError names an unknown venue.
+
+    `funding_interval_ms` replaces every perpetual's own interval, 0: it does not.
+    """
+    grids = GRIDS.get(venue)
+    if grids is None:
         raise ValueError(f"no twin of {venue!r}: expected one of {', '.join(VENUES)}")
-    return tuple(_listing(venue, row, funding_interval_ms) for row in rows)
+    return tuple(_listing(venue, grid, funding_interval_ms, at) for grid in grids)
 
 
 def extras_for(instrument: Instrument) -> Extras:
     """The venue's usual terms, for instruments that a tape brings along."""
-    fees = _FEES.get((instrument.venue, instrument.market), ("0.001", "0.001"))
-    return Extras(maker_fee=Decimal(fees[0]), taker_fee=Decimal(fees[1]))
+    terms = TERMS.get((instrument.venue, instrument.market), Terms(fees="0.001 0.001"))
+    maker, taker = terms.fees.split()
+    return Extras(maker_fee=Decimal(maker), taker_fee=Decimal(taker))
 
 
 def chosen(listings: tuple[Listing, ...], wanted: tuple[InstrumentId, ...]) -> tuple[Listing, ...]:
@@ -95,6 +98,7 @@ def default_account(venue: str, number: int = 1) -> AccountSpec:
     return AccountSpec(
         key=f"twin-{venue}-key-{number:04d}",
         secret=f"twin-{venue}-secret-{number:04d}",
+        passphrase=f"twin-{venue}-pass-{number:04d}" if venue in _PASSPHRASED else "",
         uid=100_000 + number,
         deposits=default_deposits(venue),
     )
@@ -119,46 +123,95 @@ def default_setup(
         listings=listings,
         wallets=_WALLETS[venue],
         accounts=accounts,
-        client_ids_forever=venue == "bybit",
-        money_step=Decimal("1E-12") if venue == "bybit" else Decimal("1E-8"),
+        client_ids_forever=venue != "binance",
+        money_step=_MONEY_STEP.get(venue, Decimal("1E-8")),
+        money_steps=_MONEY_STEPS.get(venue, {}),
         taped=taped,
+        insurance=dict(_FUND),
     )
 
 
-def _listing(venue: str, row: tuple[str, ...], funding_interval_ms: int) -> Listing:
-    market, symbol, tick, lot, most, market_most, notional, band = row
-    maker, taker = _FEES[venue, market]
-    spot = market == "spot"
-    inverse = market in ("inverse", "coinm")
-    base = symbol[:3]
-    step = Decimal(lot)
+def _listing(venue: str, grid: Grid, funding_interval_ms: int, at: int) -> Listing:
+    terms = TERMS[venue, grid.market]
+    base, quote, settle = grid.coins.split()
+    expiry = quarter_end(at, terms.delivery_hour) if grid.dated else 0
+    symbol = grid.symbol
+    if expiry:
+        symbol = symbol.format(yymmdd=yymmdd(expiry), code=month_code(expiry))
+    step = Decimal(grid.lot)
+    interval = funding_interval_ms or grid.hours * HOUR_MS
+    if grid.payoff is Payoff.SPOT or expiry:
+        interval = 0
+    tick = Decimal(grid.tick)
     instrument = Instrument(
-        id=instrument_id(venue, market, symbol),
+        id=instrument_id(venue, grid.market, symbol),
         venue=venue,
-        market=market,
+        market=grid.market,
         symbol=symbol,
-        payoff=Payoff.SPOT if spot else Payoff.INVERSE if inverse else Payoff.LINEAR,
+        payoff=grid.payoff,
         base=base,
-        quote="USD" if inverse else "USDT",
-        settle=base if inverse else "USDT",
-        tick=Decimal(tick),
+        quote=quote,
+        settle=settle,
+        tick=tick,
         lot=step,
-        contract_value=_CONTRACTS.get(symbol, Decimal(1)),
-        lots_max=Lots(int(Decimal(most) / step)),
-        notional_min=Decimal(notional),
-        price_min=Decimal(tick),
-        price_max=Decimal(tick) * 19_999_998 if base == "BTC" else Decimal(tick) * 99_999_999,
-        funding_interval_ms=0 if spot else funding_interval_ms,
+        contract_value=Decimal(grid.value),
+        lots_min=Lots(int(Decimal(grid.least or grid.lot) / step)),
+        lots_max=Lots(int(Decimal(grid.most) / step)),
+        notional_min=Decimal(grid.notional),
+        price_min=tick,
+        price_max=tick * (19_999_998 if base in ("BTC", "XBT") else 99_999_999),
+        expiry=Nanos(expiry),
+        funding_interval_ms=interval,
     )
-    extras = Extras(
+    return Listing(instrument=instrument, extras=_extras(grid, terms, instrument))
+
+
+def _extras(grid: Grid, terms: Terms, instrument: Instrument) -> Extras:
+    maker, taker = (grid.fees or terms.fees).split()
+    interval = instrument.funding_interval_ms or EIGHT_HOURS_MS
+    return Extras(
         maker_fee=Decimal(maker),
         taker_fee=Decimal(taker),
-        band=Decimal(band),
-        band_clips=venue == "bybit" and not spot,
-        market_lots_max=int(Decimal(market_most) / step),
-        orders_max=200 if venue == "binance" else 500,
-        leverage_max=Decimal(125 if venue == "binance" else 100),
-        leverage_default=Decimal(20 if venue == "binance" else 10),
-        funding_interest=Decimal("0.0001") * funding_interval_ms / EIGHT_HOURS_MS,
+        band=Decimal(grid.band),
+        band_clips=terms.band_clips,
+        market_lots_max=int(Decimal(grid.market_most) / instrument.lot),
+        orders_max=terms.orders_max,
+        leverage_max=Decimal(terms.leverage_max),
+        leverage_default=Decimal(terms.leverage_default),
+        maintenance_rate=Decimal(terms.maintenance),
+        funding_interest=Decimal("0.0001") * interval / EIGHT_HOURS_MS,
+        dated=grid.dated,
+        funding_phase_ms=terms.phase_hours * HOUR_MS,
+        funding_ahead=terms.funding_ahead,
+        liquidation_fee=Decimal(terms.liquidation_fee),
+        tiers=_tiers(terms, instrument),
     )
-    return Listing(instrument=instrument, extras=extras)
+
+
+def _tiers(terms: Terms, instrument: Instrument) -> tuple[RiskTier, ...]:
+    """Brackets in the settle asset, rounded to whole dollars or thousandths of a coin."""
+    if not instrument.is_derivative:
+        return ()
+    price, step = Decimal(_USUAL_PRICES.get(instrument.settle, 1)), Decimal(1)
+    if price != 1:
+        step = Decimal("0.001")
+    maintenance, leverage = Decimal(terms.maintenance), Decimal(terms.leverage_max)
+    found: list[RiskTier] = []
+    begin = deduction = ZERO
+    for number, (dollars, times) in enumerate(_BRACKETS, 1):
+        rate = maintenance * times
+        if found:
+            deduction += begin * (rate - found[-1].maintenance_rate)
+        end = (dollars / price).quantize(step)
+        found.append(
+            RiskTier(
+                number=number,
+                value_from=begin,
+                value_to=end,
+                maintenance_rate=rate,
+                leverage_max=max(Decimal(1), leverage / times),
+                deduction=deduction,
+            )
+        )
+        begin = end
+    return tuple(found)

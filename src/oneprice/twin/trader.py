@@ -1,60 +1,56 @@
 """The life of orders: placing, matching, filling, amending, cancelling, and what each one pays."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
+from decimal import Decimal
 
 import msgspec
 
 from oneprice.model.commands import TimeInForce
-from oneprice.model.units import ZERO, InstrumentId, Money, Side
+from oneprice.model.units import ZERO, InstrumentId, Side
 from oneprice.twin.admission import (
     Admission,
     as_request,
     banded,
     check_notional,
+    check_open,
     check_size,
 )
 from oneprice.twin.contract import (
-    Fill,
-    Filled,
     Kind,
     Order,
     OrderChanged,
     OrderRequest,
-    Output,
     Refusal,
     SelfTrade,
     State,
 )
-from oneprice.twin.docket import Docket
 from oneprice.twin.floor import Floor
-from oneprice.twin.holdings import Holdings
+from oneprice.twin.hall import Hall
+from oneprice.twin.holdings import Place
 from oneprice.twin.matching import Hit, Match, Resting
-from oneprice.twin.solvency import Solvency, Wish
-from oneprice.twin.vault import Posting, Vault
+from oneprice.twin.settlement import Deal, Settlement
 
 _IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
+
+
+class CloseTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """Why and at what price the exchange closes a position itself."""
+
+    reason: str  # liquidation adl delivery
+    price: Decimal
+    fee_rate: Decimal = ZERO
 
 
 class Trader:
     """Carries out orders on the floors; every change is told through `emit`, in order."""
 
-    def __init__(
-        self,
-        floors: Mapping[InstrumentId, Floor],
-        vault: Vault,
-        holdings: Holdings,
-        docket: Docket,
-        solvency: Solvency,
-        emit: Callable[[Output], None],
-    ) -> None:
-        self._floors = floors
-        self._vault = vault
-        self._holdings = holdings
-        self._docket = docket
-        self._solvency = solvency
-        self._emit = emit
-        self._admission = Admission(solvency, docket, holdings)
-        self._spread: list[tuple[str, InstrumentId, int]] = []  # positions that just changed
+    def __init__(self, hall: Hall) -> None:
+        self._floors = hall.floors
+        self._docket = hall.docket
+        self._holdings = hall.holdings
+        self._emit = hall.emit
+        self._admission = Admission(hall.solvency, hall.docket, hall.holdings)
+        self._settlement = Settlement(hall)
 
     # Actions ------------------------------------------------------------------------------------
 
@@ -83,6 +79,7 @@ class Trader:
     ) -> Order:
         order = self._docket.living(key, order_id)
         floor = self._floors[order.instrument]
+        check_open(floor)
         ticks = order.ticks if ticks is None else ticks
         lots = order.lots if lots is None else lots
         if (ticks, lots) == (order.ticks, order.lots):
@@ -111,9 +108,59 @@ class Trader:
             return self._end(order_id, State.CANCELLED, "post_only", at)
         return self._run(changed, floor, at)
 
-    def cancel(self, key: str, order_id: int, at: int) -> Order:
+    def cancel(self, key: str, order_id: int, reason: str, at: int) -> Order:
         order = self._docket.living(key, order_id)
-        return self._end(order.id, State.CANCELLED, "user", at)
+        return self._end(order.id, State.CANCELLED, reason, at)
+
+    # The exchange itself acts -------------------------------------------------------------------
+
+    def withdraw(self, key: str, instrument: InstrumentId, reason: str, at: int) -> int:
+        """Cancels every open order of a customer in an instrument; how many there were."""
+        found = self._docket.open_in(key, instrument)
+        for order in found:
+            self._end(order.id, State.CANCELLED, reason, at)
+        return len(found)
+
+    def send_out(self, place: Place, lots: int, terms: CloseTerms, at: int) -> Order:
+        """An order of the exchange's own that closes lots of a position; nothing traded yet."""
+        key, instrument, index = place
+        floor = self._floors[instrument]
+        side = Side.SELL if self._holdings.get(place).lots > 0 else Side.BUY
+        request = OrderRequest(
+            account=key,
+            instrument=instrument,
+            side=side,
+            lots=lots,
+            ticks=max(1, floor.instrument.ticks_not_worse(terms.price, side)),
+            time_in_force=TimeInForce.IOC,
+            reduce_only=True,
+            position_index=index,
+        )
+        order = self._create(request, floor, at, terms.reason)
+        self._emit(OrderChanged(order=order, cause="new", at=at))
+        return order
+
+    def take_offers(self, order: Order, at: int) -> Order:
+        """It takes what the book offers down to its price."""
+        self._match(order, self._floors[order.instrument], at)
+        return self._docket.get(order.id)
+
+    def deal_out(self, order: Order, terms: CloseTerms, at: int) -> Order:
+        """The rest of it is dealt at its exact price, off the book; the finished order."""
+        if order.leaves_lots:
+            floor = self._floors[order.instrument]
+            deal = Deal(
+                ticks=order.ticks,
+                lots=order.leaves_lots,
+                price=terms.price,
+                rate=terms.fee_rate,
+                trade_id=floor.next_trade_id(),
+                maker=False,
+                at=at,
+            )
+            self._settlement.book(order, floor, deal)
+        self._trim(at)
+        return self._docket.get(order.id)
 
     # The market reaches us ----------------------------------------------------------------------
 
@@ -211,7 +258,9 @@ class Trader:
 
     # Bookkeeping --------------------------------------------------------------------------------
 
-    def _create(self, request: OrderRequest, floor: Floor, at: int) -> Order:
+    def _create(
+        self, request: OrderRequest, floor: Floor, at: int, reason: str = ""
+    ) -> Order:
         instrument = floor.instrument
         fee_asset = instrument.settle
         if not instrument.is_derivative:
@@ -233,7 +282,7 @@ class Trader:
                 fee_asset=fee_asset,
                 average=ZERO,
                 state=State.NEW,
-                reason="",
+                reason=reason,
                 reduce_only=request.reduce_only,
                 position_index=request.position_index,
                 self_trade=request.self_trade,
@@ -257,99 +306,16 @@ class Trader:
     ) -> None:
         ticks, lots = trade
         extras = floor.listing.extras
-        price = floor.instrument.price(ticks)
-        value = floor.value(price, lots)
-        rate = extras.maker_fee if maker else extras.taker_fee
-        spot_buy = not floor.instrument.is_derivative and order.side is Side.BUY
-        paid = floor.instrument.size(lots) if spot_buy else value
-        fee = self._vault.rounded(paid * rate)
-        after = self._progress(order, floor, (lots, value, fee), at)
-        posting = Posting(
-            kind="trade",
-            instrument=floor.id,
-            side=order.side,
+        deal = Deal(
             ticks=ticks,
-            price=price,
             lots=lots,
-            rate=rate,
-            fill_id=self._docket.next_fill_id(),
-            order_id=order.id,
-            client_id=order.client_id,
-        )
-        realised, closed = self._settle(order, floor, posting, (value, fee), at)
-        fill = Fill(
-            id=posting.fill_id,
+            price=floor.instrument.price(ticks),
+            rate=extras.maker_fee if maker else extras.taker_fee,
             trade_id=trade_id,
-            order_id=order.id,
-            client_id=order.client_id,
-            account=order.account,
-            instrument=floor.id,
-            side=order.side,
-            ticks=ticks,
-            lots=lots,
-            value=value,
-            fee=fee,
-            fee_asset=order.fee_asset,
-            fee_rate=rate,
             maker=maker,
-            realised=realised,
-            closed_lots=closed,
-            leaves_lots=after.lots - after.filled_lots,
-            mark=floor.mark,
-            index=floor.index,
-            sequence=floor.sequence,
             at=at,
         )
-        self._docket.add_fill(fill)
-        self._emit(Filled(fill=fill, order=after))
-
-    def _progress(
-        self, order: Order, floor: Floor, part: tuple[int, Money, Money], at: int
-    ) -> Order:
-        """The order after one more fill of (lots, value, fee)."""
-        lots, value, fee = part
-        self._hold_part(order, floor, -lots)
-        filled = order.filled_lots + lots
-        total = order.filled_value + value
-        return self._docket.change(
-            order.id,
-            filled_lots=filled,
-            filled_value=total,
-            fees=order.fees + fee,
-            average=floor.average(total, filled),
-            state=State.FILLED if filled >= order.lots else State.PARTIAL,
-            updated_at=at,
-        )
-
-    def _settle(
-        self, order: Order, floor: Floor, posting: Posting, money: tuple[Money, Money], at: int
-    ) -> tuple[Money, int]:
-        """Moves the money of a fill; realised profit and closed lots for derivatives."""
-        value, fee = money
-        instrument = floor.instrument
-        wallet = self._solvency.wallet_of(instrument.market).name
-        replace = msgspec.structs.replace
-        if not instrument.is_derivative:
-            size = instrument.size(posting.lots)
-            flows = {instrument.base: size * order.side, instrument.quote: -value * order.side}
-            for asset, flow in flows.items():
-                cost = fee if asset == order.fee_asset else ZERO
-                rate = posting.rate if asset == order.fee_asset else ZERO
-                row = replace(posting, cash_flow=flow, fee=cost, rate=rate)
-                self._vault.post((order.account, wallet, asset), row, at)
-            return ZERO, 0
-        place = (order.account, floor.id, order.position_index)
-        trade = (posting.price, posting.lots)
-        change = self._holdings.trade(place, instrument, order.side, trade, at)
-        realised = self._vault.rounded(change.realised)
-        self._holdings.add_cost(place, -fee, "fill")
-        purse = (order.account, wallet, instrument.settle)
-        lots = self._holdings.get(place).lots
-        row = replace(posting, cash_flow=realised, fee=fee, position_lots=lots)
-        self._vault.post(purse, row, at)
-        self._vault.book_result(purse, realised - fee)
-        self._spread.append(place)
-        return realised, change.closed_lots
+        self._settlement.book(order, floor, deal)
 
     def _end(self, order_id: int, state: State, reason: str, at: int) -> Order:
         """Takes an order out of the book and frees what it held."""
@@ -364,15 +330,7 @@ class Trader:
 
     def _hold(self, order: Order, floor: Floor, sign: int) -> None:
         """Locks or frees what the open rest of a spot limit order needs."""
-        self._hold_part(order, floor, sign * (order.lots - order.filled_lots))
-
-    def _hold_part(self, order: Order, floor: Floor, lots: int) -> None:
-        if floor.instrument.is_derivative or order.kind is Kind.MARKET:
-            return
-        wish = Wish(side=order.side, lots=lots, price=floor.instrument.price(order.ticks))
-        asset, amount = self._solvency.spot_need(floor, wish)
-        wallet = self._solvency.wallet_of(floor.instrument.market).name
-        self._vault.hold((order.account, wallet, asset), amount)
+        self._settlement.hold_part(order, floor, sign * (order.lots - order.filled_lots))
 
     def _check_amended(self, order: Order, floor: Floor, ticks: int, lots: int) -> None:
         """Whether the dearer order can be paid on top of what it holds already."""
@@ -396,8 +354,8 @@ class Trader:
     def _trim(self, at: int) -> bool:
         """Resting reduce-only orders never exceed what is left to reduce; True if one changed."""
         trimmed = False
-        while self._spread:
-            place = self._spread.pop()
+        while self._settlement.moved:
+            place = self._settlement.moved.pop()
             lots = self._holdings.get(place).lots
             for order in self._docket.open_in(place[0], place[1]):
                 if not order.reduce_only or order.position_index != place[2]:

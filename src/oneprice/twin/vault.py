@@ -1,7 +1,7 @@
 """Who owns what: balances of all wallets, the other side of each movement, the transaction log.
 
 Every movement is posted twice, to a customer and to one of the other accounts (market, fees,
-funding, outside), so that each asset sums to zero over everything after every step.
+funding, insurance, outside), so that each asset sums to zero over everything after every step.
 """
 
 from decimal import Decimal
@@ -15,6 +15,7 @@ MARKET = "market"
 FEES = "fees"
 FUNDING = "funding"
 OUTSIDE = "outside"
+INSURANCE = "insurance"
 
 _CAUSES = {
     "trade": "fill",
@@ -22,6 +23,8 @@ _CAUSES = {
     "transfer_out": "transfer",
     "withdrawal": "transfer",
 }
+
+_MOVED = ("deposit", "withdrawal", "transfer_in", "transfer_out")
 
 Purse = tuple[str, str, Asset]  # account key, wallet, asset
 
@@ -50,6 +53,7 @@ class Vault:
 
     def __init__(self, setup: Setup, first_id: int) -> None:
         self._step = setup.money_step
+        self._steps = setup.money_steps
         self._totals: dict[Purse, Money] = {}
         self._held: dict[Purse, Money] = {}
         self._realised: dict[Purse, Money] = {}
@@ -58,23 +62,27 @@ class Vault:
         self._log: dict[tuple[str, str], list[LogRow]] = {}
         self._next_id = first_id
         self.dirty: dict[Purse, str] = {}  # purse -> cause, since the last flush
+        for asset, amount in setup.insurance.items():
+            self._others[INSURANCE, asset] = amount
+            self._others[OUTSIDE, asset] = -amount
 
-    def rounded(self, amount: Money) -> Money:
-        """To the step in which the venue keeps money; happens once per movement."""
-        return amount.quantize(self._step)
+    def rounded(self, amount: Money, asset: Asset) -> Money:
+        """To the step in which the venue keeps a coin; happens once per movement."""
+        return amount.quantize(self._steps.get(asset, self._step))
 
     def post(self, purse: Purse, posting: Posting, at: int) -> LogRow:
         """Moves money between a customer and the rest of the world."""
+        account, wallet, asset = purse
         cash, funding, fee = (
-            self.rounded(amount) for amount in (posting.cash_flow, posting.funding, posting.fee)
+            self.rounded(amount, asset)
+            for amount in (posting.cash_flow, posting.funding, posting.fee)
         )
         change = cash + funding - fee
         balance = self._totals.get(purse, ZERO) + change
         self._totals[purse] = balance
-        account, wallet, asset = purse
-        from_outside = posting.kind not in ("trade", "funding")
+        other = OUTSIDE if posting.kind in _MOVED else MARKET
         for owner, amount in (
-            (OUTSIDE if from_outside else MARKET, -cash),
+            (INSURANCE if posting.kind == "insurance" else other, -cash),
             (FUNDING, -funding),
             (FEES, fee),
         ):
@@ -130,7 +138,7 @@ class Vault:
 
     def book_result(self, purse: Purse, amount: Money) -> None:
         """Adds to the running result of derivatives of a coin."""
-        self._realised[purse] = self._realised.get(purse, ZERO) + self.rounded(amount)
+        self._realised[purse] = self._realised.get(purse, ZERO) + self.rounded(amount, purse[2])
 
     def total(self, purse: Purse) -> Money:
         return self._totals.get(purse, ZERO)
@@ -150,6 +158,16 @@ class Vault:
 
     def log(self, key: str, wallet: str) -> list[LogRow]:
         return list(self._log.get((key, wallet), ()))
+
+    def shift(self, giver: str, taker: str, asset: Asset, amount: Money) -> None:
+        """Between two of the other accounts."""
+        amount = self.rounded(amount, asset)
+        for owner, change in ((giver, -amount), (taker, amount)):
+            self._others[owner, asset] = self._others.get((owner, asset), ZERO) + change
+
+    def others(self, owner: str) -> dict[Asset, Money]:
+        """What one of the other accounts has, by coin."""
+        return {asset: amount for (one, asset), amount in self._others.items() if one == owner}
 
     def sums(self) -> dict[Asset, Money]:
         """Every asset over all customers and all other accounts: zero, always."""

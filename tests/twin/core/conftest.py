@@ -1,4 +1,4 @@
-"""Exchanges of both venues with a market that only the test moves."""
+"""Exchanges with a market that only the test moves."""
 
 import pytest
 from twinbench import Bench, still
@@ -12,3 +12,13 @@ def bybit() -> Bench:
 @pytest.fixture
 def binance() -> Bench:
     return still("binance")
+
+
+@pytest.fixture
+def bitmex() -> Bench:
+    return still("bitmex")
+
+
+@pytest.fixture
+def okx() -> Bench:
+    return still("okx")

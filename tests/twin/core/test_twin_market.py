@@ -96,9 +96,12 @@ def test_a_listener_who_applies_every_change_holds_the_book_of_the_exchange() ->
 
 def test_dislocations_come_and_go_and_most_of_the_time_there_is_none_that_pays() -> None:
     latent = Latent(7)
-    seen = [
-        abs(latent.dislocation("BTC", "bybit:linear", START + k * 100 * MS)) for k in range(6000)
-    ]
+
+    def gap(at: int) -> float:
+        found = latent.shocks("BTC", "bybit:linear", at)
+        return abs(sum(size * 0.5 ** ((at - start) / half) for start, size, half in found))
+
+    seen = [gap(START + k * 100 * MS) for k in range(6000)]
     paying = sum(gap > 0.0021 for gap in seen) / len(seen)
     assert 0.005 < paying < 0.25
     assert max(seen) < 0.012

@@ -39,6 +39,9 @@ class StillMarket:
     def settled(self, instrument: str, at: int, count: int) -> list[FundingRow]:
         return []
 
+    def pressed(self, floor: Floor, lots: int, at: int) -> None:
+        return None
+
 
 class Bench:
     """Short words for tests: who does what on which instrument."""
@@ -86,6 +89,27 @@ class Bench:
     def ioc(self, where: str, side: Side, price: str, size: str, **more: object) -> Order:
         return self.order(where, side, price, size, time_in_force=TimeInForce.IOC, **more)
 
+    def deep(self, where: str, price: str, size: str = "1000") -> None:
+        """One large level on each side, a hundredth of a percent apart; older ones leave."""
+        instrument = self.exchange.floors[self.name(where)].instrument
+        middle = int(Decimal(price) / instrument.tick)
+        lots, gap = instrument.lots(size), max(1, middle // 20_000)
+        self.exchange.apply(
+            BookUpdate(
+                instrument=instrument.id,
+                bids=((middle - gap, lots),),
+                asks=((middle + gap, lots),),
+                full=True,
+            ),
+            self.tick(),
+        )
+
+    def open(self, where: str, side: Side, size: str, price: str, **more: object) -> Order:
+        """A position by a market order against a deep book."""
+        self.deep(where, price)
+        self.mark(where, price)
+        return self.order(where, side, "", size, **more)
+
     def tick(self) -> int:
         self.at += MS
         return self.at
@@ -104,6 +128,11 @@ def still(venue: str) -> Bench:
         ("spot:BTCUSDT", "60000"),
         ("inverse:BTCUSD", "60000"),
         ("usdm:BTCUSDT", "60000"),
+        ("swap:BTC-USDT-SWAP", "60000"),
+        ("futures:BTC-USDT-261225", "60000"),
+        ("derivatives:XBTUSD", "60000"),
+        ("derivatives:XBTUSDT", "60000"),
+        ("derivatives:ETHUSD", "3000"),
     ):
         if bench.name(where) in bench.exchange.floors:
             bench.mark(where, price)

@@ -1,19 +1,15 @@
-"""Balances, positions, fees, settings and income of spot and USD-M accounts."""
+"""Balances, positions and fees of spot, USD-M and COIN-M accounts, API key permissions."""
 
 from decimal import Decimal
 from typing import Any
 
 from oneprice.model.instrument import Instrument
 from oneprice.model.units import ZERO, plain
-from oneprice.twin.contract import Balance, Exchange, LogRow, Position, Refusal
-from oneprice.twin.dialects.binance import denials
+from oneprice.twin.contract import Balance, Exchange, Position
 from oneprice.twin.dialects.binance.calls import Call
-from oneprice.twin.dialects.binance.denials import Denied
 from oneprice.twin.dialects.binance.market import MarketDesk
+from oneprice.twin.dialects.binance.settings import FuturesSettings
 from oneprice.twin.dialects.binance.shapes import POSITION_SIDES, fixed, millis
-from oneprice.twin.dialects.binance.spot_trade import paged
-
-_NOTIONAL_CAP = "1000000000"
 
 
 def alias_of(key: str) -> str:
@@ -42,7 +38,7 @@ class SpotAccount:
             "sellerCommission": 0,
             "commissionRates": _rates(maker, taker),
             "canTrade": not spec.read_only,
-            "canWithdraw": False,
+            "canWithdraw": spec.can_withdraw,
             "canDeposit": True,
             "brokered": False,
             "requireSelfTradePrevention": False,
@@ -55,6 +51,26 @@ class SpotAccount:
             ],
             "permissions": ["SPOT"],
             "uid": spec.uid,
+        }
+
+    def restrictions(self, call: Call) -> dict[str, Any]:
+        """GET /sapi/v1/account/apiRestrictions: what the key may do."""
+        spec = self.exchange.account(call.key)
+        trades = not spec.read_only
+        return {
+            "ipRestrict": bool(spec.addresses),
+            "createTime": 1_790_000_000_000,
+            "enableReading": True,
+            "enableWithdrawals": spec.can_withdraw,
+            "enableInternalTransfer": False,
+            "enableMargin": False,
+            "enableFutures": trades,
+            "permitsUniversalTransfer": False,
+            "enableVanillaOptions": False,
+            "enableFixApiTrade": False,
+            "enableFixReadOnly": False,
+            "enableSpotAndMarginTrading": trades,
+            "enablePortfolioMarginTrading": False,
         }
 
     def trade_fees(self, call: Call) -> list[dict[str, str]]:
@@ -99,11 +115,12 @@ def _rates(maker: Decimal, taker: Decimal) -> dict[str, str]:
 
 
 class FuturesAccount:
-    """Single-asset mode, cross margin; one-way or hedge as the account is set."""
+    """Of USD-M and COIN-M; margin and position modes as the account is set."""
 
-    def __init__(self, exchange: Exchange, desk: MarketDesk) -> None:
+    def __init__(self, exchange: Exchange, desk: MarketDesk, settings: FuturesSettings) -> None:
         self.exchange = exchange
         self.desk = desk
+        self.settings = settings
 
     def _wallet(self, call: Call) -> list[Balance]:
         return self.exchange.balances(call.key, self.exchange.wallet_of(call.product))
@@ -117,8 +134,8 @@ class FuturesAccount:
                 "accountAlias": alias_of(call.key),
                 "asset": row.asset,
                 "balance": fixed(row.total),
-                "crossWalletBalance": fixed(row.total),
-                "crossUnPnl": fixed(row.unrealised),
+                "crossWalletBalance": fixed(row.total - self._apart(call, row.asset)[0]),
+                "crossUnPnl": fixed(row.unrealised - self._apart(call, row.asset)[1]),
                 "availableBalance": fixed(row.available),
                 "maxWithdrawAmount": fixed(max(ZERO, min(row.available, row.total))),
                 "marginAvailable": True,
@@ -131,8 +148,8 @@ class FuturesAccount:
         """GET /fapi/v3/account: only symbols with a position or an order."""
         rows = self._wallet(call)
         positions = [self._account_position(call, row) for row in self._live_positions(call)]
-        return self._totals(rows) | {
-            "assets": [_asset_row(row) for row in rows],
+        return self._totals(call, rows) | {
+            "assets": [self._asset_row(call, row) for row in rows],
             "positions": positions,
         }
 
@@ -147,7 +164,7 @@ class FuturesAccount:
             "canDeposit": True,
             "canWithdraw": True,
             "updateTime": 0,
-            "multiAssetsMargin": False,
+            "multiAssetsMargin": self.settings.joint(call.key),
             "tradeGroupId": -1,
         }
         positions = []
@@ -156,19 +173,19 @@ class FuturesAccount:
                 positions.append(
                     self._account_position(call, row)
                     | {
-                        "maxNotional": _NOTIONAL_CAP,
+                        "maxNotional": self.settings.most(call, instrument),
                         "leverage": plain(self.exchange.leverage(call.key, instrument.id)),
-                        "isolated": False,
+                        "isolated": row.margin_mode == "isolated",
                         "entryPrice": plain(row.entry),
                         "breakEvenPrice": plain(self._break_even(call, row)),
                         "bidNotional": "0",
                         "askNotional": "0",
                     }
                 )
-        assets = [_asset_row(row) | {"marginAvailable": True} for row in rows]
-        return head | self._totals(rows) | {"assets": assets, "positions": positions}
+        assets = [self._asset_row(call, row) | {"marginAvailable": True} for row in rows]
+        return head | self._totals(call, rows) | {"assets": assets, "positions": positions}
 
-    def _totals(self, rows: list[Balance]) -> dict[str, Any]:
+    def _totals(self, call: Call, rows: list[Balance]) -> dict[str, Any]:
         """Single-asset mode: the totals cover USDT only."""
         usdt = [row for row in rows if row.asset == "USDT"]
         total = sum((row.total for row in usdt), ZERO)
@@ -177,6 +194,7 @@ class FuturesAccount:
         orders = sum((row.order_margin for row in usdt), ZERO)
         maintenance = sum((row.maintenance_margin for row in usdt), ZERO)
         available = sum((row.available for row in usdt), ZERO)
+        margin, profit = self._apart(call, "USDT")
         return {
             "totalInitialMargin": fixed(positions + orders),
             "totalMaintMargin": fixed(maintenance),
@@ -185,11 +203,40 @@ class FuturesAccount:
             "totalMarginBalance": fixed(total + unrealised),
             "totalPositionInitialMargin": fixed(positions),
             "totalOpenOrderInitialMargin": fixed(orders),
-            "totalCrossWalletBalance": fixed(total),
-            "totalCrossUnPnl": fixed(unrealised),
+            "totalCrossWalletBalance": fixed(total - margin),
+            "totalCrossUnPnl": fixed(unrealised - profit),
             "availableBalance": fixed(available),
             "maxWithdrawAmount": fixed(max(ZERO, min(available, total))),
         }
+
+    def _asset_row(self, call: Call, row: Balance) -> dict[str, Any]:
+        margin, profit = self._apart(call, row.asset)
+        return {
+            "asset": row.asset,
+            "walletBalance": fixed(row.total),
+            "unrealizedProfit": fixed(row.unrealised),
+            "marginBalance": fixed(row.total + row.unrealised),
+            "maintMargin": fixed(row.maintenance_margin),
+            "initialMargin": fixed(row.position_margin + row.order_margin),
+            "positionInitialMargin": fixed(row.position_margin),
+            "openOrderInitialMargin": fixed(row.order_margin),
+            "crossWalletBalance": fixed(row.total - margin),
+            "crossUnPnl": fixed(row.unrealised - profit),
+            "availableBalance": fixed(row.available),
+            "maxWithdrawAmount": fixed(max(ZERO, min(row.available, row.total))),
+            "updateTime": millis(row.updated_at),
+        }
+
+    def _apart(self, call: Call, asset: str) -> tuple[Decimal, Decimal]:
+        """Margin and profit of isolated positions, which stand beside the cross wallet."""
+        found = [
+            row
+            for row in self.exchange.positions(call.key, call.product)
+            if row.margin_mode == "isolated"
+            and self.desk.catalog.instrument(row.instrument).settle == asset
+        ]
+        margin = sum((row.margin for row in found), ZERO)
+        return margin, sum((row.unrealised for row in found), ZERO)
 
     # Positions ---------------------------------------------------------------------------
 
@@ -221,9 +268,9 @@ class FuturesAccount:
             "positionSide": POSITION_SIDES[row.position_index],
             "positionAmt": grid.size(row.lots),
             "unrealizedProfit": fixed(row.unrealised),
-            "isolatedMargin": "0",
+            "isolatedMargin": isolated_margin(row),
             "notional": fixed(_signed_value(row)),
-            "isolatedWallet": "0",
+            "isolatedWallet": isolated_wallet(row),
             "initialMargin": fixed(row.initial_margin),
             "positionInitialMargin": fixed(row.initial_margin),
             "openOrderInitialMargin": "0",
@@ -247,15 +294,15 @@ class FuturesAccount:
             "markPrice": fixed(row.mark),
             "unRealizedProfit": fixed(row.unrealised),
             "liquidationPrice": _price(max(ZERO, row.liquidation)),
-            "isolatedMargin": "0",
+            "isolatedMargin": isolated_margin(row),
             "notional": fixed(_signed_value(row)),
             "marginAsset": instrument.settle,
-            "isolatedWallet": "0",
+            "isolatedWallet": isolated_wallet(row),
             "initialMargin": fixed(row.initial_margin),
             "maintMargin": fixed(row.maintenance_margin),
             "positionInitialMargin": fixed(row.initial_margin),
             "openOrderInitialMargin": "0",
-            "adl": 2 if row.lots else 0,
+            "adl": max(0, row.adl_rank - 1),
             "bidNotional": "0",
             "askNotional": "0",
             "updateTime": millis(row.updated_at),
@@ -271,45 +318,37 @@ class FuturesAccount:
                     {name: risk[name] for name in _V2_NAMES}
                     | {
                         "leverage": plain(self.exchange.leverage(call.key, instrument.id)),
-                        "maxNotionalValue": _NOTIONAL_CAP,
-                        "marginType": "cross",
+                        "maxNotionalValue": self.settings.most(call, instrument),
+                        "marginType": row.margin_mode,
                         "isAutoAddMargin": "false",
                     }
                 )
         return rows
 
-    def _break_even(self, call: Call, row: Position) -> Decimal:
-        """The entry moved by one taker fee, the venue's own formula being unpublished."""
-        if not row.lots:
-            return ZERO
-        _, taker = self.exchange.fees(call.key, row.instrument)
-        return row.entry * (1 + taker) if row.lots > 0 else row.entry * (1 - taker)
-
-    # Settings ----------------------------------------------------------------------------
-
-    def symbol_config(self, call: Call) -> list[dict[str, Any]]:
+    def positions_coinm(self, call: Call) -> list[dict[str, Any]]:
+        """GET /dapi/v1/positionRisk: like v2, its size in coins beside the contracts."""
         return [
-            {
-                "symbol": instrument.symbol,
-                "marginType": "CROSSED",
-                "isAutoAddMargin": False,
-                "leverage": int(self.exchange.leverage(call.key, instrument.id)),
-                "maxNotionalValue": _NOTIONAL_CAP,
-            }
-            for instrument in self._instruments(call)
+            row | {"maxQty": row.pop("maxNotionalValue"), "notionalValue": row.pop("notional")}
+            for row in self.positions_v2(call)
         ]
 
-    def account_config(self, call: Call) -> dict[str, Any]:
-        return {
-            "feeTier": 0,
-            "canTrade": not self.exchange.account(call.key).read_only,
-            "canDeposit": True,
-            "canWithdraw": True,
-            "dualSidePosition": self.exchange.hedge_mode(call.key, call.product),
-            "updateTime": 0,
-            "multiAssetsMargin": False,
-            "tradeGroupId": -1,
-        }
+    def adl_quantile(self, call: Call) -> Any:
+        """GET /fapi/v1/adlQuantile: 0 is the last, 4 the first to be deleveraged."""
+        rows = []
+        for instrument in self._instruments(call):
+            parts = self._parts(call, instrument)
+            if any(row.lots for row in parts):
+                ranks = {
+                    POSITION_SIDES[row.position_index]: max(0, row.adl_rank - 1) for row in parts
+                }
+                rows.append({"symbol": instrument.symbol, "adlQuantile": ranks})
+        return rows
+
+    def account_coinm(self, call: Call) -> dict[str, Any]:
+        """GET /dapi/v1/account: per coin only, nothing can be added up."""
+        whole = self.account_v2(call)
+        names = ("canTrade", "canDeposit", "canWithdraw", "feeTier", "updateTime")
+        return {name: whole[name] for name in (*names, "assets", "positions")}
 
     def commission(self, call: Call) -> dict[str, Any]:
         instrument = self.desk.find(call)
@@ -321,128 +360,12 @@ class FuturesAccount:
             "rpiCommissionRate": "0.000050",
         }
 
-    def brackets(self, call: Call) -> Any:
-        """GET /fapi/v1/leverageBracket: one bracket; an object when a symbol is given."""
-        chosen, one = self.desk.chosen(call)
-        rows = []
-        for instrument in chosen:
-            extras = self.exchange.listing(call.product, instrument.symbol).extras
-            rows.append(
-                {
-                    "symbol": instrument.symbol,
-                    "brackets": [
-                        {
-                            "bracket": 1,
-                            "initialLeverage": int(extras.leverage_max),
-                            "notionalCap": int(_NOTIONAL_CAP),
-                            "notionalFloor": 0,
-                            "maintMarginRatio": float(extras.maintenance_rate),
-                            "cum": 0,
-                        }
-                    ],
-                }
-            )
-        return rows[0] if one else rows
-
-    def set_leverage(self, call: Call) -> dict[str, Any]:
-        instrument = self.desk.find(call)
-        call.need("leverage")
-        leverage = call.integer("leverage", 0)
-        try:
-            self.exchange.set_leverage(call.key, instrument.id, Decimal(leverage), call.at)
-        except Refusal as refusal:
-            if refusal.word == "leverage":
-                raise Denied(-4028, f"Leverage {leverage} is not valid") from None
-            raise denials.translated("usdm", refusal.word) from None
-        return {
-            "symbol": instrument.symbol,
-            "leverage": leverage,
-            "maxNotionalValue": _NOTIONAL_CAP,
-        }
-
-    def set_margin_type(self, call: Call) -> dict[str, Any]:
-        """Positions are cross margined here; isolated margin is refused."""
-        self.desk.find(call)
-        match call.need("marginType"):
-            case "CROSSED":
-                raise Denied(-4046, "No need to change margin type.")
-            case "ISOLATED":
-                raise Denied(
-                    -4168, "Unable to adjust to isolated-margin mode under the Multi-Assets mode."
-                )
-        raise denials.bad_value("marginType")
-
-    def hedge_mode(self, call: Call) -> dict[str, Any]:
-        return {"dualSidePosition": self.exchange.hedge_mode(call.key, call.product)}
-
-    def set_hedge_mode(self, call: Call) -> dict[str, Any]:
-        call.need("dualSidePosition")
-        wanted = bool(call.flag("dualSidePosition"))
-        try:
-            self.exchange.set_hedge_mode(call.key, call.product, wanted, call.at)
-        except Refusal as refusal:
-            if refusal.word == "mode_blocked" and self.exchange.orders(
-                call.key, market=call.product, only_open=True
-            ):
-                raise Denied(
-                    -4067, "Position side cannot be changed if there exists open orders."
-                ) from None
-            raise denials.translated("usdm", refusal.word) from None
-        return {"code": 200, "msg": "success"}
-
-    def multi_assets(self, call: Call) -> dict[str, Any]:
-        return {"multiAssetsMargin": False}
-
-    def set_multi_assets(self, call: Call) -> dict[str, Any]:
-        call.need("multiAssetsMargin")
-        if call.flag("multiAssetsMargin"):
-            raise denials.bad_value("multiAssetsMargin")
-        raise Denied(-4171, "Multi-Assets mode: no need to change.")
-
-    def fee_burn(self, call: Call) -> dict[str, Any]:
-        return {"feeBurn": False}
-
-    # Income ------------------------------------------------------------------------------
-
-    def income(self, call: Call) -> list[dict[str, Any]]:
-        """GET /fapi/v1/income: negative was paid; `tranId` is unique within its type."""
-        wallet = self.exchange.wallet_of(call.product)
-        trade_ids = {
-            fill.id: fill.trade_id for fill in self.exchange.fills(call.key, market=call.product)
-        }
-        rows = []
-        for row in self.exchange.log(call.key, wallet):
-            if row.instrument and self.desk.catalog.market(row.instrument) != call.product:
-                continue
-            for kind, amount in _income_parts(row):
-                shape = self._income_row(row, kind, amount, trade_ids.get(row.fill_id))
-                rows.append((row.id, row.at, shape))
-        wanted, symbol = call.text("incomeType"), call.text("symbol")
-        rows = [
-            row
-            for row in rows
-            if wanted in ("", row[2]["incomeType"]) and symbol in ("", row[2]["symbol"])
-        ]
-        limit = min(call.integer("limit", 100), 1_000)
-        return (
-            paged(call, rows, "")[-limit:]
-            if not call.text("startTime")
-            else (paged(call, rows, "")[:limit])
-        )
-
-    def _income_row(
-        self, row: LogRow, kind: str, amount: Decimal, trade: int | None
-    ) -> dict[str, Any]:
-        return {
-            "symbol": self.desk.catalog.symbol(row.instrument) if row.instrument else "",
-            "incomeType": kind,
-            "income": fixed(amount),
-            "asset": row.asset,
-            "info": str(trade) if trade is not None else kind,
-            "time": millis(row.at),
-            "tranId": row.id,
-            "tradeId": str(trade) if trade is not None else "",
-        }
+    def _break_even(self, call: Call, row: Position) -> Decimal:
+        """The entry moved by one taker fee, the venue's own formula being unpublished."""
+        if not row.lots:
+            return ZERO
+        _, taker = self.exchange.fees(call.key, row.instrument)
+        return row.entry * (1 + taker) if row.lots > 0 else row.entry * (1 - taker)
 
 
 _V2_NAMES = (
@@ -461,32 +384,14 @@ _V2_NAMES = (
 )
 
 
-def _income_parts(row: LogRow) -> list[tuple[str, Decimal]]:
-    match row.kind:
-        case "trade":
-            parts = [("REALIZED_PNL", row.cash_flow), ("COMMISSION", -row.fee)]
-            return [(kind, amount) for kind, amount in parts if amount]
-        case "funding":
-            return [("FUNDING_FEE", row.funding)]
-    return [("TRANSFER", row.change)]
+def isolated_wallet(row: Position) -> str:
+    """The money set aside for a position, 0 for a cross one."""
+    return fixed(row.margin) if row.margin else "0"
 
 
-def _asset_row(row: Balance) -> dict[str, Any]:
-    return {
-        "asset": row.asset,
-        "walletBalance": fixed(row.total),
-        "unrealizedProfit": fixed(row.unrealised),
-        "marginBalance": fixed(row.total + row.unrealised),
-        "maintMargin": fixed(row.maintenance_margin),
-        "initialMargin": fixed(row.position_margin + row.order_margin),
-        "positionInitialMargin": fixed(row.position_margin),
-        "openOrderInitialMargin": fixed(row.order_margin),
-        "crossWalletBalance": fixed(row.total),
-        "crossUnPnl": fixed(row.unrealised),
-        "availableBalance": fixed(row.available),
-        "maxWithdrawAmount": fixed(max(ZERO, min(row.available, row.total))),
-        "updateTime": millis(row.updated_at),
-    }
+def isolated_margin(row: Position) -> str:
+    """The same with its unrealised profit."""
+    return fixed(row.margin + row.unrealised) if row.margin else "0"
 
 
 def _signed_value(row: Position) -> Decimal:

@@ -192,6 +192,10 @@ _FUTURES: dict[str, tuple[int, str]] = {
     "position_mode": (-4061, "Order's position side does not match user's setting."),
     "leverage": (-2027, "Exceeded the maximum allowable position at current leverage."),
     "nothing_changed": (-5027, "No need to modify the order."),
+    "risk_limit": (-2027, "Exceeded the maximum allowable position at current leverage."),
+    "margin no_position": (-4051, "Isolated balance insufficient."),
+    "margin margin_mode": (-4050, "Cross balance insufficient."),
+    "margin insufficient_margin": (-4051, "Isolated balance insufficient."),
     "mode_unchanged": (-4059, "No need to change position side."),
     "mode_blocked": (-4068, "Position side cannot be changed if there exists position."),
 }
@@ -199,6 +203,9 @@ _FUTURES: dict[str, tuple[int, str]] = {
 
 def translated(product: str, word: str, facts: dict[str, str] | None = None) -> Denied:
     """The venue's refusal for a word of the inner exchange."""
+    if word == "venue_busy":
+        text = "Server is currently overloaded with other requests."
+        return Denied(-1008, f"{text} Please try again in a few minutes.", status=503)
     table = _SPOT if product == "spot" else _FUTURES
     code, text = table.get(word, (-2010, f"Order was rejected: {word}."))
     return Denied(code, text.format_map(facts or {}) if "{" in text else text)

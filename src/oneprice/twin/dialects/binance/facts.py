@@ -166,11 +166,35 @@ class FactsDesk:
         raise denials.gone()
 
 
+def delivery_ms(row: Listing) -> int:
+    """A perpetual's is far away until its delisting is announced."""
+    return millis(row.delisting_at or row.instrument.expiry) or PERPETUAL_END_MS
+
+
+def _spot_status(row: Listing) -> str:
+    if row.status == "paused" and row.pause_word == "not_tradable":
+        return "HALT"
+    halted = not row.instrument.tradable or row.status in ("settling", "delisted")
+    return "BREAK" if halted else "TRADING"
+
+
+def futures_status(row: Listing) -> str:
+    """A venue that is merely busy does not change what it lists."""
+    match row.status:
+        case "delisted":
+            return "DELIVERED" if row.instrument.expiry else "CLOSE"
+        case "settling":
+            return "DELIVERING" if row.instrument.expiry else "SETTLING"
+        case "paused" if row.pause_word == "not_tradable":
+            return "PENDING_TRADING"
+    return "TRADING" if row.instrument.tradable else "SETTLING"
+
+
 def spot_symbol(row: Listing) -> dict[str, Any]:
     instrument, extras = row.instrument, row.extras
     return {
         "symbol": instrument.symbol,
-        "status": "TRADING" if instrument.tradable else "BREAK",
+        "status": _spot_status(row),
         "baseAsset": instrument.base,
         "baseAssetPrecision": 8,
         "quoteAsset": instrument.quote,
@@ -253,14 +277,14 @@ def futures_symbol(row: Listing) -> dict[str, Any]:
     """A USD-M or COIN-M symbol; the precisions are deliberately not the steps."""
     instrument, extras = row.instrument, row.extras
     coinm = instrument.market == "coinm"
-    status = "TRADING" if instrument.tradable else "SETTLING"
+    status = futures_status(row)
     price_places = digits(instrument.tick) if coinm else max(2, digits(instrument.tick))
     maintenance = plain(extras.maintenance_rate * 100)
     return {
         "symbol": instrument.symbol,
         "pair": pair_of(instrument),
         "contractType": "CURRENT_QUARTER" if instrument.expiry else "PERPETUAL",
-        "deliveryDate": millis(instrument.expiry) or PERPETUAL_END_MS,
+        "deliveryDate": delivery_ms(row),
         "onboardDate": extras.listed_ms,
         ("contractStatus" if coinm else "status"): status,
         **({"contractSize": int(instrument.contract_value)} if coinm else {}),

@@ -295,6 +295,19 @@ class Days:
         self._context.emit(day_event(self._context, self.topic.kind, at))
 
 
+class Announced:
+    """A stream whose events are pushed from elsewhere as they happen."""
+
+    def __init__(self, topic: Topic) -> None:
+        self.topic = topic
+
+    def note(self, output: Output, at: int) -> None:
+        """Nothing to gather."""
+
+    def flush(self, at: int) -> None:
+        """Nothing to say."""
+
+
 class Everyone:
     """The all-symbol streams, as one array per push (`!bookTicker`: one frame per symbol)."""
 
@@ -395,6 +408,8 @@ def open_stream(
     topic: Topic, exchange: Exchange, catalog: Catalog, found: list[Instrument], emit: Emit
 ) -> Stream:
     """The stream of a topic; `found` is its instrument, or all of the product."""
+    if topic.kind in (Kind.FORCE, Kind.CONTRACT):
+        return Announced(topic)
     contexts = [Context(exchange, one, catalog.grid(one.id), emit) for one in found]
     if not topic.symbol:
         return Everyone(topic, contexts, emit)

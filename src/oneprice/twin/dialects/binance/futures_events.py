@@ -1,4 +1,4 @@
-"""User data of USD-M: ORDER_TRADE_UPDATE, TRADE_LITE, ACCOUNT_UPDATE, ACCOUNT_CONFIG_UPDATE."""
+"""User data of futures: ORDER_TRADE_UPDATE, TRADE_LITE, ACCOUNT_UPDATE, ACCOUNT_CONFIG_UPDATE."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -21,20 +21,31 @@ from oneprice.twin.contract import (
     Position,
     PositionChanged,
 )
+from oneprice.twin.dialects.binance.accounts import isolated_wallet
 from oneprice.twin.dialects.binance.shapes import (
     POSITION_SIDES,
     STP_TO_WIRE,
     Catalog,
+    fill_price,
     fixed,
     futures_tif,
     limit_ticks,
     millis,
     side_word,
     status,
+    system_id,
 )
 from oneprice.twin.dialects.binance.spot_events import Mail
 
-_ENDINGS = {"ioc": "2", "self_trade": "1", "reduce_only": "4"}
+_ENDINGS = {
+    "ioc": "2",
+    "self_trade": "1",
+    "reduce_only": "4",
+    "liquidated": "5",
+    "delisted": "7",
+}
+_BY_FILLS = ("fill", "liquidation", "adl", "delivery", "insurance")
+_OF_TRADES = ("trade", "funding", "liquidation", "adl", "delivery", "insurance")
 
 
 class _Touched(msgspec.Struct):
@@ -47,10 +58,11 @@ class _Touched(msgspec.Struct):
 class FuturesEvents:
     """Turns outputs of the exchange into a customer's events, one batch at a time."""
 
-    def __init__(self, exchange: Exchange, catalog: Catalog) -> None:
+    def __init__(self, exchange: Exchange, catalog: Catalog, product: str = "usdm") -> None:
         self.exchange = exchange
         self.catalog = catalog
-        self._wallet = exchange.wallet_of("usdm")
+        self.product = product
+        self._wallet = exchange.wallet_of(product)
         self._realised: dict[tuple[str, str], Decimal] = {}  # before fees, since the start
 
     def mail(self, outputs: Sequence[Output], at: int) -> Mail:
@@ -69,12 +81,16 @@ class FuturesEvents:
                 case PositionChanged(position=row) if self._mine(row.instrument):
                     if output.cause == "leverage":
                         mail.append((row.account, self._config(row, at)))
-                    elif output.cause == "fill":
+                    elif output.cause == "margin":
+                        mail.append((row.account, self._margin(row, at)))
+                    elif output.cause in _BY_FILLS:
                         slot = touched.setdefault(row.account, _Touched({}, {}))
                         slot.positions[(row.instrument, row.position_index)] = row
                 case BalanceChanged(balance=row) if row.wallet == self._wallet:
-                    if output.cause == "fill":
+                    if output.cause in _BY_FILLS:
                         touched.setdefault(row.account, _Touched({}, {})).coins[row.asset] = row
+                    if output.cause == "insurance":
+                        mail.append((row.account, self._cleared(row, at)))
                     elif output.cause in ("deposit", "transfer"):
                         mail.append((row.account, self._moved(row, at)))
         for account, slot in touched.items():
@@ -82,7 +98,7 @@ class FuturesEvents:
         return mail
 
     def _mine(self, instrument: str) -> bool:
-        return self.catalog.market(instrument) == "usdm"
+        return self.catalog.market(instrument) == self.product
 
     # Orders ------------------------------------------------------------------------------
 
@@ -103,7 +119,7 @@ class FuturesEvents:
         zero = grid.size(0)
         body: dict[str, Any] = {
             "s": self.catalog.symbol(order.instrument),
-            "c": order.client_id,
+            "c": system_id(order, self.catalog.instrument(order.instrument)),
             "S": side_word(order.side),
             "o": order.kind.value.upper(),
             "f": futures_tif(order),
@@ -142,10 +158,11 @@ class FuturesEvents:
         place = (fill.account, fill.instrument)
         self._realised[place] = self._realised.get(place, ZERO) + fill.realised
         grid = self.catalog.grid(order.instrument)
-        event = self._update(order, "TRADE", at, fill.at)
+        forced = fill.reason in ("liquidation", "adl")
+        event = self._update(order, "CALCULATED" if forced else "TRADE", at, fill.at)
         event["o"] |= {
             "l": grid.size(fill.lots),
-            "L": grid.price(fill.ticks),
+            "L": fill_price(fill, grid),
             "N": fill.fee_asset,
             "n": fixed(fill.fee),
             "t": fill.trade_id,
@@ -164,9 +181,9 @@ class FuturesEvents:
             "q": grid.size(order.lots),
             "p": grid.price(limit_ticks(order)),
             "m": fill.maker,
-            "c": order.client_id,
+            "c": system_id(order, self.catalog.instrument(order.instrument)),
             "S": side_word(order.side),
-            "L": grid.price(fill.ticks),
+            "L": fill_price(fill, grid),
             "l": grid.size(fill.lots),
             "t": fill.trade_id,
             "i": order.id,
@@ -201,25 +218,46 @@ class FuturesEvents:
             "bep": _price(row.entry),
             "cr": plain(self._realised.get((row.account, row.instrument), ZERO)),
             "up": fixed(row.unrealised),
-            "mt": "cross",
-            "iw": "0",
+            "mt": row.margin_mode,
+            "iw": isolated_wallet(row),
             "ps": POSITION_SIDES[row.position_index],
         }
 
     def _funding(self, settled: FundingSettled, at: int) -> dict[str, Any]:
-        """Cross margin: the balance only, so the symbol cannot be seen."""
+        """Cross margin: the balance only, so the symbol cannot be seen; isolated: both."""
         total = ZERO
         for row in reversed(self.exchange.log(settled.account, self._wallet)):
             if row.kind == "funding" and row.instrument == settled.instrument:
                 total = row.balance
                 break
         coins = [_coin(settled.asset, total, settled.amount)]
-        return _account_update("FUNDING_FEE", coins, [], (at, settled.at))
+        place = (settled.account, settled.instrument, settled.position_index)
+        held = self.exchange.position(*place)
+        positions = [self._position(held)] if held.margin_mode == "isolated" else []
+        return _account_update("FUNDING_FEE", coins, positions, (at, settled.at))
+
+    def _cleared(self, balance: Balance, at: int) -> dict[str, Any]:
+        """The insurance fund's part of a liquidation."""
+        change = ZERO
+        for row in reversed(self.exchange.log(balance.account, self._wallet)):
+            if row.asset == balance.asset and row.kind == "insurance":
+                change = row.change
+                break
+        coins = [_coin(balance.asset, balance.total, change)]
+        return _account_update("INSURANCE_CLEAR", coins, [], (at, balance.updated_at))
+
+    def _margin(self, row: Position, at: int) -> dict[str, Any]:
+        """Margin type changed while flat, or margin moved to or from an isolated position."""
+        coin = self.catalog.instrument(row.instrument).settle
+        balance = self.exchange.balance(row.account, self._wallet, coin)
+        reason = "MARGIN_TRANSFER" if row.lots else "MARGIN_TYPE_CHANGE"
+        coins = [_coin(coin, balance.total, ZERO)]
+        return _account_update(reason, coins, [self._position(row)], (at, at))
 
     def _moved(self, balance: Balance, at: int) -> dict[str, Any]:
         change = ZERO
         for row in reversed(self.exchange.log(balance.account, self._wallet)):
-            if row.asset == balance.asset and row.kind not in ("trade", "funding"):
+            if row.asset == balance.asset and row.kind not in _OF_TRADES:
                 change = row.change
                 break
         reason = "DEPOSIT" if change >= 0 else "WITHDRAW"

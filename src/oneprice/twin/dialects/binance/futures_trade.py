@@ -1,4 +1,4 @@
-"""USD-M orders: place, batch, modify, cancel, count down, query, and their shapes."""
+"""USD-M and COIN-M orders: place, batch, modify, cancel, count down, query, and their shapes."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import msgspec
 from oneprice.model.commands import TimeInForce
 from oneprice.model.instrument import Instrument
 from oneprice.model.units import MILLI, ZERO, Side
-from oneprice.twin.contract import Exchange, Kind, Order, Refusal, State
+from oneprice.twin.contract import Exchange, Fill, Kind, Order, Refusal, State
 from oneprice.twin.dialects.binance import denials
 from oneprice.twin.dialects.binance.calls import Call
 from oneprice.twin.dialects.binance.denials import Denied
@@ -17,12 +17,15 @@ from oneprice.twin.dialects.binance.market import MarketDesk
 from oneprice.twin.dialects.binance.shapes import (
     POSITION_SIDES,
     STP_TO_WIRE,
+    fill_price,
     fixed,
     futures_tif,
     limit_ticks,
     millis,
+    pair_of,
     side_word,
     status,
+    system_id,
 )
 from oneprice.twin.dialects.binance.spot_trade import paged
 
@@ -31,7 +34,7 @@ _IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
 
 
 class FuturesTrade:
-    """The trading calls of USD-M.
+    """The trading calls of both futures products.
 
     An acknowledgement (`newOrderRespType` ACK) shows the order before it met the book;
     `old_acks` brings back `avgPrice` and `cumQuote`, which acks lost on 2026-07-15.
@@ -192,7 +195,7 @@ class FuturesTrade:
         for (key, instrument), due in list(self._countdowns.items()):
             if at >= due:
                 del self._countdowns[(key, instrument)]
-                self.exchange.cancel_all(key, at, instrument=instrument)
+                self.exchange.cancel_all(key, at, instrument=instrument, reason="countdown")
 
     # Queries -----------------------------------------------------------------------------
 
@@ -243,10 +246,10 @@ class FuturesTrade:
                 "id": fill.trade_id,
                 "orderId": fill.order_id,
                 "side": side_word(fill.side),
-                "price": grid.price(fill.ticks),
+                "price": fill_price(fill, grid),
                 "qty": grid.size(fill.lots),
                 "realizedPnl": fixed(fill.realised),
-                "quoteQty": fixed(fill.value),
+                **_worth(fill, call.product),
                 "commission": fixed(fill.fee),
                 "commissionAsset": fill.fee_asset,
                 "time": millis(fill.at),
@@ -254,8 +257,7 @@ class FuturesTrade:
                 "buyer": fill.side is Side.BUY,
                 "maker": fill.maker,
                 "marginAsset": instrument.settle,
-                "baseQty": "0",
-                "pair": instrument.symbol,
+                "pair": pair_of(instrument),
             }
             for fill in chosen
         ]
@@ -276,7 +278,7 @@ class FuturesTrade:
             "orderId": order.id,
             "symbol": instrument.symbol,
             "status": status(order),
-            "clientOrderId": order.client_id,
+            "clientOrderId": system_id(order, instrument),
             "price": grid.price(limit_ticks(order)),
             "origQty": grid.size(order.lots),
             "executedQty": grid.size(order.filled_lots),
@@ -296,13 +298,17 @@ class FuturesTrade:
             "goodTillDate": 0,
             "updateTime": millis(order.updated_at),
         }
+        if instrument.market == "coinm":
+            row |= {"pair": pair_of(instrument), "cumBase": fixed(order.filled_value)}
         return row | (self._fill_sums(order, instrument) if self.old_acks else {})
 
     def _fill_sums(self, order: Order, instrument: Instrument) -> dict[str, Any]:
         places = self.desk.catalog.grid(instrument.id).price_places
         return {
             "avgPrice": fixed(order.average, max(5, places)),
-            "cumQuote": fixed(order.filled_value, 5),
+            ("cumBase" if instrument.market == "coinm" else "cumQuote"): fixed(
+                order.filled_value, 8 if instrument.market == "coinm" else 5
+            ),
         }
 
     def row(self, order: Order, instrument: Instrument) -> dict[str, Any]:
@@ -310,6 +316,12 @@ class FuturesTrade:
         row = self.ack(order, instrument) | self._fill_sums(order, instrument)
         del row["cumQty"]
         return row | {"time": millis(order.created_at)}
+
+
+def _worth(fill: Fill, product: str) -> dict[str, str]:
+    """USD-M tells the value in quote, COIN-M in coins."""
+    value = fixed(fill.value)
+    return {"quoteQty": value, "baseQty": "0"} if product == "usdm" else {"baseQty": value}
 
 
 def _listed(text: str, name: str, most: int) -> list[Any]:

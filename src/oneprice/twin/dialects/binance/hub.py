@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from oneprice.model.units import MINUTE
-from oneprice.twin.contract import Exchange, Output, Refusal
+from oneprice.twin.contract import Exchange, Liquidated, ListingChanged, Output, Refusal
 from oneprice.twin.dialects.binance.feeds import Diff, Stream, open_stream
+from oneprice.twin.dialects.binance.notices import Notices
 from oneprice.twin.dialects.binance.shapes import Catalog, millis
 from oneprice.twin.dialects.binance.sockets import Socket
 from oneprice.twin.dialects.binance.spot_events import Mail
@@ -96,6 +97,7 @@ class Hub:
         self._by_instrument: dict[str, dict[tuple[str, str], Stream]] = {}
         self._paced: dict[tuple[str, str], tuple[Stream, int]] = {}  # stream, window spoken in
         self._silences: list[tuple[str, int]] = []
+        self._notices = Notices(exchange, catalog, self._push)
         self._at = 0
 
     # Lines -------------------------------------------------------------------------------
@@ -156,6 +158,8 @@ class Hub:
             line.keys.setdefault(name, frozenset())
             return
         topic = parse_topic(name, line.route.product)
+        if topic is None and line.route is Route.COINM:  # may be a listen key
+            line.keys.setdefault(name, frozenset())
         found = [] if topic is None else self._instruments(topic, line.route.product)
         line.names[name] = topic if found else None
         if topic is None or not found or not pushes(line.route, topic.kind):
@@ -204,6 +208,10 @@ class Hub:
         self._at = at
         touched: dict[tuple[str, str], Stream] = {}
         for output in outputs:
+            if isinstance(output, Liquidated):
+                self._notices.liquidated(output)
+            elif isinstance(output, ListingChanged):
+                self._notices.listed(output, at)
             instrument = instrument_of(output)
             if not instrument:
                 continue
@@ -223,6 +231,7 @@ class Hub:
         self._silences = [(match, until) for match, until in self._silences if at < until]
         for key in self.keys.expire(at):
             self._expired(key, at)
+        self._notices.beat(at)
         if self.exchange.setup.taped:
             return
         for place, (stream, window) in list(self._paced.items()):
@@ -262,11 +271,11 @@ class Hub:
 
     # User data of futures ----------------------------------------------------------------
 
-    def deliver(self, mail: Mail) -> None:
-        """Events of customers to the private sockets that hold their listen keys."""
+    def deliver(self, mail: Mail, route: Route = Route.PRIVATE) -> None:
+        """Events of customers to the sockets of a route that hold their listen keys."""
         if not mail:
             return
-        private = [line for line in self.lines.values() if line.route is Route.PRIVATE]
+        private = [line for line in self.lines.values() if line.route is route]
         for account, event in mail:
             payload = msgspec.json.encode(event)
             for line in private:

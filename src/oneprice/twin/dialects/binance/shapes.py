@@ -6,8 +6,8 @@ import msgspec
 
 from oneprice.model.commands import TimeInForce
 from oneprice.model.instrument import Instrument, split_id
-from oneprice.model.units import MILLI, ROUNDED, InstrumentId, Side
-from oneprice.twin.contract import Exchange, Kind, Levels, Listing, Order, SelfTrade, State
+from oneprice.model.units import MILLI, ROUNDED, InstrumentId, Side, plain
+from oneprice.twin.contract import Exchange, Fill, Kind, Levels, Listing, Order, SelfTrade, State
 
 PERPETUAL_END_MS = 4_133_404_800_000
 
@@ -135,7 +135,8 @@ def status(order: Order) -> str:
             return "REJECTED"
     if order.reason == "self_trade":
         return "EXPIRED_IN_MATCH"
-    return "CANCELED" if order.reason in ("", "user", "amend_filled", "amend") else "EXPIRED"
+    ours = ("", "user", "amend_filled", "amend", "countdown")
+    return "CANCELED" if order.reason in ours else "EXPIRED"
 
 
 def spot_type(order: Order) -> str:
@@ -164,6 +165,23 @@ def futures_tif(order: Order) -> str:
 def limit_ticks(order: Order) -> int:
     """The limit price in ticks as the customer sent it; market orders show zero."""
     return 0 if order.kind is Kind.MARKET else order.ticks
+
+
+def system_id(order: Order, instrument: Instrument) -> str:
+    """The client id as the customer gave it, or the one of an order of the venue's own."""
+    match order.reason:
+        case "liquidation":
+            return f"autoclose-{order.id}"
+        case "adl":
+            return "adl_autoclose"
+        case "delivery":
+            return f"{'delivery' if instrument.expiry else 'settlement'}_autoclose-{order.id}"
+    return order.client_id
+
+
+def fill_price(fill: Fill, grid: Grid) -> str:
+    """The venue's own deals are not on the grid."""
+    return plain(fill.price) if fill.reason else grid.price(fill.ticks)
 
 
 POSITION_SIDES = ("BOTH", "LONG", "SHORT")

@@ -1,4 +1,4 @@
-"""The wire side of a Binance twin: spot, USD-M and public COIN-M on one port.
+"""The wire side of a Binance twin: spot, USD-M and COIN-M on one port.
 
 The venue's products live on hosts of their own; here the path tells them apart, because a client
 is only given base urls. Layout (`H` = http://127.0.0.1:N, `W` = ws://127.0.0.1:N):
@@ -7,7 +7,7 @@ is only given base urls. Layout (`H` = http://127.0.0.1:N, `W` = ws://127.0.0.1:
 |--------------------------------------|---------------------------------------------------------|
 | api.binance.com                      | H, paths /api/v3/*, /sapi/*                             |
 | fapi.binance.com                     | H, paths /fapi/v1|v2|v3/*                               |
-| dapi.binance.com                     | H, paths /dapi/v1/* (market data only)                  |
+| dapi.binance.com                     | H, paths /dapi/v1|v2/*                                  |
 | stream.binance.com                   | W/ws, W/ws/<streams>, W/stream?streams=; the same under |
 |                                      | W/stream/ws for clients that look for "/stream"         |
 | ws-api.binance.com                   | W/ws-api/v3                                             |
@@ -16,7 +16,7 @@ is only given base urls. Layout (`H` = http://127.0.0.1:N, `W` = ws://127.0.0.1:
 | fstream.binance.com, un-routed       | W/fstream/ws, W/fstream/stream: everything is accepted, |
 |                                      | only public streams push                                |
 | ws-fapi.binance.com                  | W/ws-fapi/v1                                            |
-| dstream.binance.com                  | W/dstream/ws, W/dstream/stream                          |
+| dstream.binance.com                  | W/dstream/ws, W/dstream/ws/<x>, W/dstream/stream        |
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -34,9 +34,11 @@ from oneprice.twin.dialects.binance.facts import FactsDesk
 from oneprice.twin.dialects.binance.futures_events import FuturesEvents
 from oneprice.twin.dialects.binance.futures_trade import FuturesTrade
 from oneprice.twin.dialects.binance.hub import Hub, Line
+from oneprice.twin.dialects.binance.income import IncomeDesk
 from oneprice.twin.dialects.binance.intake import Intake
 from oneprice.twin.dialects.binance.limits import Limits
 from oneprice.twin.dialects.binance.market import MarketDesk
+from oneprice.twin.dialects.binance.settings import FuturesSettings
 from oneprice.twin.dialects.binance.shapes import Catalog, millis
 from oneprice.twin.dialects.binance.sockets import Socket
 from oneprice.twin.dialects.binance.spot_events import SpotEvents
@@ -78,13 +80,17 @@ class BinanceSurface:
             "coinm": futures_limits,
         }
         desk, intake = MarketDesk(exchange, catalog), Intake(exchange)
+        settings = FuturesSettings(exchange, desk)
+        trade = FuturesTrade(exchange, desk, intake, futures_limits)
         self.counters = Counters(
             market=desk,
             facts=FactsDesk(exchange, desk, self.limits),
             spot=SpotTrade(exchange, desk, intake, self.limits["spot"]),
             spot_account=SpotAccount(exchange, desk),
-            futures=FuturesTrade(exchange, desk, intake, futures_limits),
-            futures_account=FuturesAccount(exchange, desk),
+            futures=trade,
+            futures_account=FuturesAccount(exchange, desk, settings),
+            settings=settings,
+            income=IncomeDesk(exchange, desk, trade),
         )
         self.door = Door(exchange, clock, self.limits)
         self.hub = Hub(exchange, catalog, faults)
@@ -98,17 +104,21 @@ class BinanceSurface:
             exchange, catalog, self.limits["spot"], self.counters.spot.cancel_ids
         )
         self._futures_events = FuturesEvents(exchange, catalog)
+        self._coin_events = FuturesEvents(exchange, catalog, "coinm")
         self._tape = TapeReader(exchange)
 
     def _make_tables(self) -> dict[str, dict[str, Endpoint]]:
         keys = {
-            f"{method} /fapi/v1/listenKey": Endpoint(right=Right.KEY, weight=1, answer=answer)
-            for method, answer in listen_key_calls(self.hub.keys).items()
+            root: {
+                f"{method} {root}/listenKey": Endpoint(right=Right.KEY, weight=1, answer=answer)
+                for method, answer in listen_key_calls(self.hub.keys).items()
+            }
+            for root in ("/fapi/v1", "/dapi/v1")
         }
         return {
             "spot": table.spot_table(self.counters),
-            "usdm": table.futures_table(self.counters) | keys,
-            "coinm": table.futures_market_table(self.counters, "/dapi/v1"),
+            "usdm": table.futures_table(self.counters) | keys["/fapi/v1"],
+            "coinm": table.coinm_table(self.counters) | keys["/dapi/v1"],
         }
 
     # Surface -----------------------------------------------------------------------------
@@ -135,6 +145,7 @@ class BinanceSurface:
         self.hub.publish(outputs, at)
         self.api.deliver(self._spot_events.mail(outputs, at))
         self.hub.deliver(self._futures_events.mail(outputs, at))
+        self.hub.deliver(self._coin_events.mail(outputs, at), Route.COINM)
 
     def beat(self, at: int) -> None:
         """Paced streams, pings, dead sockets, expired keys, countdowns."""

@@ -10,7 +10,9 @@ from oneprice.twin.dialects.binance.accounts import FuturesAccount, SpotAccount
 from oneprice.twin.dialects.binance.calls import Call
 from oneprice.twin.dialects.binance.facts import FactsDesk
 from oneprice.twin.dialects.binance.futures_trade import FuturesTrade
+from oneprice.twin.dialects.binance.income import IncomeDesk
 from oneprice.twin.dialects.binance.market import MarketDesk
+from oneprice.twin.dialects.binance.settings import FuturesSettings
 from oneprice.twin.dialects.binance.spot_trade import SpotTrade
 
 
@@ -45,6 +47,8 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True):
     spot_account: SpotAccount
     futures: FuturesTrade
     futures_account: FuturesAccount
+    settings: FuturesSettings
+    income: IncomeDesk
 
 
 def _number(call: Call, name: str, default: int) -> int:
@@ -122,6 +126,7 @@ def spot_table(counters: Counters) -> dict[str, Endpoint]:
         f"DELETE {v3}/userDataStream": gone,
         "GET /sapi/v1/margin/allPairs": _public(1, facts.nothing),
         "GET /sapi/v1/margin/isolated/allPairs": _public(10, facts.nothing),
+        "GET /sapi/v1/account/apiRestrictions": _read(1, counters.spot_account.restrictions),
         "GET /sapi/v1/asset/tradeFee": _read(1, counters.spot_account.trade_fees),
         "GET /sapi/v1/capital/config/getall": _read(10, facts.nothing),
     }
@@ -160,28 +165,45 @@ def futures_market_table(counters: Counters, root: str) -> dict[str, Endpoint]:
     }
 
 
+def futures_private_table(counters: Counters, root: str) -> dict[str, Endpoint]:
+    """Trading and settings, which USD-M (`/fapi/v1`) and COIN-M (`/dapi/v1`) share."""
+    trade, account, settings = counters.futures, counters.futures_account, counters.settings
+    return {
+        f"POST {root}/order": _trade(0, trade.place, orders=True),
+        f"PUT {root}/order": _trade(0, trade.modify, orders=True),
+        f"DELETE {root}/order": _trade(1, trade.cancel),
+        f"POST {root}/batchOrders": _trade(5, trade.batch, orders=True),
+        f"PUT {root}/batchOrders": _trade(5, trade.batch_modify, orders=True),
+        f"DELETE {root}/batchOrders": _trade(1, trade.batch_cancel),
+        f"DELETE {root}/allOpenOrders": _trade(1, trade.cancel_all),
+        f"POST {root}/countdownCancelAll": _trade(10, trade.countdown),
+        f"GET {root}/orderAmendment": _read(1, trade.amendments),
+        f"GET {root}/order": _read(1, trade.query),
+        f"GET {root}/openOrder": _read(1, trade.open_order),
+        f"GET {root}/openOrders": _read(_one_or(1, 40), trade.open_orders),
+        f"GET {root}/allOrders": _read(5, trade.all_orders),
+        f"GET {root}/userTrades": _read(5, trade.user_trades),
+        f"GET {root}/forceOrders": _read(_one_or(20, 50), counters.income.forced),
+        f"GET {root}/commissionRate": _read(20, account.commission),
+        f"GET {root}/leverageBracket": _read(1, settings.brackets),
+        f"POST {root}/leverage": _trade(1, settings.set_leverage),
+        f"POST {root}/marginType": _trade(1, settings.set_margin_type),
+        f"POST {root}/positionMargin": _trade(1, settings.move_margin),
+        f"GET {root}/positionSide/dual": _read(30, settings.hedge_mode),
+        f"POST {root}/positionSide/dual": _trade(1, settings.set_hedge_mode),
+        f"GET {root}/adlQuantile": _read(5, account.adl_quantile),
+        f"GET {root}/income": _read(30, counters.income.income),
+    }
+
+
 def futures_table(counters: Counters) -> dict[str, Endpoint]:
     """USD-M REST by `METHOD /path`, trading and account included."""
-    trade, account = counters.futures, counters.futures_account
+    trade, account, settings = counters.futures, counters.futures_account, counters.settings
     v1 = "/fapi/v1"
-    return futures_market_table(counters, v1) | {
+    shared = futures_market_table(counters, v1) | futures_private_table(counters, v1)
+    return shared | {
         "GET /fapi/v2/ticker/price": _public(_one_or(1, 2), counters.market.price),
-        f"POST {v1}/order": _trade(0, trade.place, orders=True),
         f"POST {v1}/order/test": _trade(0, trade.test),
-        f"PUT {v1}/order": _trade(0, trade.modify, orders=True),
-        f"DELETE {v1}/order": _trade(1, trade.cancel),
-        f"POST {v1}/batchOrders": _trade(5, trade.batch, orders=True),
-        f"PUT {v1}/batchOrders": _trade(5, trade.batch_modify, orders=True),
-        f"DELETE {v1}/batchOrders": _trade(1, trade.batch_cancel),
-        f"DELETE {v1}/allOpenOrders": _trade(1, trade.cancel_all),
-        f"POST {v1}/countdownCancelAll": _trade(10, trade.countdown),
-        f"GET {v1}/orderAmendment": _read(1, trade.amendments),
-        f"GET {v1}/order": _read(1, trade.query),
-        f"GET {v1}/openOrder": _read(1, trade.open_order),
-        f"GET {v1}/openOrders": _read(_one_or(1, 40), trade.open_orders),
-        f"GET {v1}/allOrders": _read(5, trade.all_orders),
-        f"GET {v1}/userTrades": _read(5, trade.user_trades),
-        f"GET {v1}/forceOrders": _read(20, counters.facts.nothing),
         f"GET {v1}/openAlgoOrders": _read(1, counters.facts.nothing),
         f"GET {v1}/rateLimit/order": _read(1, trade.order_limits),
         "GET /fapi/v2/balance": _read(5, account.balance),
@@ -190,18 +212,23 @@ def futures_table(counters: Counters) -> dict[str, Endpoint]:
         "GET /fapi/v3/account": _read(5, account.account_v3),
         "GET /fapi/v2/positionRisk": _read(5, account.positions_v2),
         "GET /fapi/v3/positionRisk": _read(5, account.positions_v3),
-        f"GET {v1}/symbolConfig": _read(5, account.symbol_config),
-        f"GET {v1}/accountConfig": _read(5, account.account_config),
-        f"GET {v1}/commissionRate": _read(20, account.commission),
-        f"GET {v1}/leverageBracket": _read(1, account.brackets),
-        f"POST {v1}/leverage": _trade(1, account.set_leverage),
-        f"POST {v1}/marginType": _trade(1, account.set_margin_type),
-        f"GET {v1}/positionSide/dual": _read(30, account.hedge_mode),
-        f"POST {v1}/positionSide/dual": _trade(1, account.set_hedge_mode),
-        f"GET {v1}/multiAssetsMargin": _read(30, account.multi_assets),
-        f"POST {v1}/multiAssetsMargin": _trade(1, account.set_multi_assets),
-        f"GET {v1}/feeBurn": _read(30, account.fee_burn),
-        f"GET {v1}/income": _read(30, account.income),
+        f"GET {v1}/symbolConfig": _read(5, settings.symbol_config),
+        f"GET {v1}/accountConfig": _read(5, settings.account_config),
+        f"GET {v1}/multiAssetsMargin": _read(30, settings.multi_assets),
+        f"POST {v1}/multiAssetsMargin": _trade(1, settings.set_multi_assets),
+        f"GET {v1}/feeBurn": _read(30, settings.fee_burn),
+    }
+
+
+def coinm_table(counters: Counters) -> dict[str, Endpoint]:
+    """COIN-M REST by `METHOD /path`."""
+    account, v1 = counters.futures_account, "/dapi/v1"
+    shared = futures_market_table(counters, v1) | futures_private_table(counters, v1)
+    return shared | {
+        "GET /dapi/v2/leverageBracket": _read(1, counters.settings.brackets),
+        f"GET {v1}/balance": _read(1, account.balance),
+        f"GET {v1}/account": _read(5, account.account_coinm),
+        f"GET {v1}/positionRisk": _read(1, account.positions_coinm),
     }
 
 

@@ -58,6 +58,8 @@ class Kind(StrEnum):
     MARK = "markPrice"
     TICKER = "ticker"
     MINI = "miniTicker"
+    FORCE = "forceOrder"
+    CONTRACT = "contractInfo"
 
 
 class Topic(msgspec.Struct, frozen=True):
@@ -84,7 +86,7 @@ def parse_topic(name: str, product: str) -> Topic | None:
     if not symbol or symbol != symbol.lower() or not rest:
         return None
     topic = _parse_rest(name, symbol.upper(), rest, product)
-    if topic is None or (product == "spot" and topic.kind is Kind.MARK):
+    if topic is None or (product == "spot" and topic.kind in (Kind.MARK, Kind.FORCE)):
         return None
     return topic
 
@@ -111,6 +113,8 @@ def _parse_rest(name: str, symbol: str, rest: str, product: str) -> Topic | None
             return Topic(name, Kind.TRADE, symbol, 0)
         case "aggTrade":
             return Topic(name, Kind.AGG_TRADE, symbol, 100 * MILLI if futures else 0)
+        case "forceOrder":
+            return Topic(name, Kind.FORCE, symbol, 0)
         case "markPrice":
             return Topic(name, Kind.MARK, symbol, 3_000 * MILLI)
         case "markPrice@1s":
@@ -131,6 +135,10 @@ def _parse_all(name: str, product: str) -> Topic | None:
             return Topic(name, Kind.MARK, "", 3_000 * MILLI)
         case "!markPrice@arr@1s" if futures:
             return Topic(name, Kind.MARK, "", 1_000 * MILLI)
+        case "!forceOrder@arr" if futures:
+            return Topic(name, Kind.FORCE, "", 0)
+        case "!contractInfo" if futures:
+            return Topic(name, Kind.CONTRACT, "", 0)
         case "!miniTicker@arr":
             return Topic(name, Kind.MINI, "", 1_000 * MILLI)
         case "!ticker@arr" if futures:

@@ -9,6 +9,7 @@ from oneprice.twin.dialects.bybit.closed import ClosedProfit, ClosedProfits
 from oneprice.twin.dialects.bybit.envelope import BAD_PARAMETER, Failure, Row, millis, short, stamp
 from oneprice.twin.dialects.bybit.facts import Sheet, Sheets
 from oneprice.twin.dialects.bybit.fields import Fields, invalid, span
+from oneprice.twin.dialects.bybit.margin_rest import MarginRest
 from oneprice.twin.dialects.bybit.names import Names
 from oneprice.twin.dialects.bybit.order_entry import OrderEntry
 from oneprice.twin.dialects.bybit.paging import page
@@ -17,6 +18,7 @@ from oneprice.twin.dialects.bybit.trade_rest import DAY_MS, WEEK_MS, Call, Handl
 
 NOT_MODIFIED_LEVERAGE = 110043
 HAS_ORDERS = 110028
+EXEC_TYPE = {"liquidation": "BustTrade", "adl": "AdlTrade", "delivery": "Settle"}
 
 
 class AccountRest:
@@ -29,12 +31,14 @@ class AccountRest:
         names: Names,
         rows: AccountRows,
         entry: OrderEntry,
+        margin: MarginRest,
     ) -> None:
         self._exchange = exchange
         self._sheets = sheets
         self._names = names
         self._rows = rows
         self._entry = entry
+        self._margin = margin
         self.closed = ClosedProfits()
 
     def posts(self) -> dict[str, Handler]:
@@ -58,7 +62,6 @@ class AccountRest:
             "/v5/account/collateral-info": self.collateral,
             "/v5/account/user-setting-config": self.settings,
             "/v5/account/smp-group": lambda call: {"smpGroup": 0},
-            "/v5/account/query-dcp-info": lambda call: {"dcpInfos": []},
             "/v5/user/query-api": self.key_info,
             "/v5/order/spot-borrow-check": self.borrow_check,
             "/v5/asset/coin/query-info": lambda call: {"rows": []},
@@ -100,7 +103,7 @@ class AccountRest:
         if wanted is None or wanted < 1 or wanted != fields.decimal("sellLeverage"):
             raise Failure(BAD_PARAMETER, "params error: buyLeverage and sellLeverage must agree")
         if wanted == self._exchange.leverage(call.account.key, sheet.id):
-            raise Failure(NOT_MODIFIED_LEVERAGE, "Set leverage not modified")
+            raise Failure(NOT_MODIFIED_LEVERAGE, "Set leverage has not been modified")
         try:
             self._exchange.set_leverage(call.account.key, sheet.id, wanted, call.at)
         except Refusal as refusal:
@@ -156,7 +159,7 @@ class AccountRest:
             "qty": sheet.count(order.lots),
             "orderPrice": sheet.trimmed(order.ticks),
             "orderType": "Market" if order.kind == "market" else "Limit",
-            "execType": "Trade",
+            "execType": EXEC_TYPE.get(order.reason, "Trade"),
             "closedSize": sheet.count(one.closed_lots),
             "cumEntryValue": short(one.entry_value),
             "avgEntryPrice": short(_average(sheet, size, one.entry_value)),
@@ -199,7 +202,7 @@ class AccountRest:
 
     def info(self, call: Call) -> Row:
         return {
-            "marginMode": "REGULAR_MARGIN",
+            "marginMode": self._margin.mode(call.account.key),
             "updatedTime": "1785000000000",
             "unifiedMarginStatus": 5,
             "dcpStatus": "OFF",
@@ -220,7 +223,7 @@ class AccountRest:
             "permissions": {
                 "ContractTrade": ["Order", "Position"],
                 "Spot": ["SpotTrade"],
-                "Wallet": [],
+                "Wallet": ["AccountTransfer", "Withdraw"] if account.can_withdraw else [],
                 "Options": [],
                 "Derivatives": ["DerivativesTrade"],
             },

@@ -6,6 +6,7 @@ from oneprice.model.units import ROUNDED, ZERO, Asset, Money, Side, plain
 from oneprice.twin.contract import AccountSpec, Balance, Exchange, LogRow, Position
 from oneprice.twin.dialects.bybit.envelope import Row, millis, short, stamp
 from oneprice.twin.dialects.bybit.facts import Sheet, Sheets
+from oneprice.twin.dialects.bybit.margin_rest import limit_value
 from oneprice.twin.dialects.bybit.names import Names
 
 DOLLARS = ("USDT", "USDC", "USD")
@@ -16,6 +17,10 @@ LOG_TYPE = {
     "withdrawal": "TRANSFER_OUT",
     "transfer_in": "TRANSFER_IN",
     "transfer_out": "TRANSFER_OUT",
+    "liquidation": "LIQUIDATION",
+    "insurance": "LIQUIDATION",  # the fund's part of one
+    "adl": "ADL",
+    "delivery": "DELIVERY",
 }
 
 
@@ -38,25 +43,27 @@ class AccountRows:
         maintenance = short(position.maintenance_margin)
         return {
             "positionIdx": position.position_index,
-            "riskId": 1,
-            "riskLimitValue": "2000000",
+            "riskId": position.tier,
+            "riskLimitValue": limit_value(self._exchange.tiers(sheet.id), position.tier),
             "symbol": sheet.symbol,
             "side": side,
             "size": sheet.count(abs(position.lots)),
             "avgPrice": short(position.entry),
             "positionValue": short(self._entry_value(position, sheet)),
-            "tradeMode": 0,
+            "tradeMode": int(position.margin_mode == "isolated"),
             "positionStatus": "Normal",
             "autoAddMargin": 0,
-            "adlRankIndicator": 0 if flat else 2,
+            "adlRankIndicator": position.adl_rank,
             "leverage": plain(position.leverage),
             "breakEvenPrice": "" if flat else short(position.entry),
-            "positionBalance": "0",
+            "positionBalance": short(position.margin),
             "markPrice": sheet.quoted(position.mark),
             "liqPrice": "" if flat or not position.liquidation else sheet.quoted(
                 position.liquidation
             ),
-            "bustPrice": "",
+            "bustPrice": "" if flat or not position.margin else sheet.quoted(
+                position.bankruptcy
+            ),
             "positionIM": initial,
             "positionIMByMp": initial,
             "positionMM": maintenance,
@@ -174,7 +181,7 @@ class AccountRows:
             category, symbol = sheet.category, sheet.symbol
             quantity, size = sheet.count(row.lots), sheet.count(row.position_lots)
             price = plain(row.price)
-            trade = self._names.execution(category, row.fill_id)
+            trade = self._names.execution(category, row.fill_id) if row.fill_id else ""
             order = self._names.order(category, row.order_id) if row.order_id else ""
         if funding:
             order = f"{millis(row.at) // 1000}-8-{uid}-{row.fill_id}"

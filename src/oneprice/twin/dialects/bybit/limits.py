@@ -31,6 +31,8 @@ CEILINGS: dict[str, tuple[int, int]] = {
     "/v5/position/closed-pnl": (50, 50),
     "/v5/position/set-leverage": (10, 10),
     "/v5/position/switch-mode": (10, 10),
+    "/v5/position/add-margin": (10, 10),
+    "/v5/order/disconnected-cancel-all": (5, 5),
     "/v5/account/wallet-balance": (50, 50),
     "/v5/account/info": (50, 50),
     "/v5/account/withdrawal": (50, 50),

@@ -1,6 +1,6 @@
 """Instrument rows of /v5/market/instruments-info (section 4.1)."""
 
-from oneprice.model.units import plain
+from oneprice.model.units import MILLI, plain
 from oneprice.twin.dialects.bybit.envelope import Row, fixed
 from oneprice.twin.dialects.bybit.facts import Sheet
 from oneprice.twin.dialects.bybit.fields import Fields
@@ -11,7 +11,7 @@ LARGEST_LOTS = 10_000_000  # where neither instrument nor extras name a limit
 
 
 def listing(category: str, sheets: list[Sheet], fields: Fields) -> Row:
-    """The `result` of instruments-info; spot knows no pages."""
+    """The `result` of instruments-info as `sheets` stand now; spot knows no pages."""
     wanted = fields.choice("status", STATUSES, "Trading")
     chosen = [
         sheet
@@ -30,7 +30,18 @@ def listing(category: str, sheets: list[Sheet], fields: Fields) -> Row:
 
 
 def _status(sheet: Sheet) -> str:
-    return "Trading" if sheet.instrument.tradable else "Closed"
+    if not sheet.instrument.tradable or sheet.listing.status == "delisted":
+        return "Closed"
+    return "Delivering" if sheet.listing.status == "settling" else "Trading"
+
+
+def _delivery_ms(sheet: Sheet) -> int:
+    """Of a perpetual 0, or when it will be or was delisted."""
+    if sheet.listing.delisting_at:
+        return sheet.listing.delisting_at // MILLI
+    if sheet.listing.status in ("settling", "delisted"):
+        return sheet.listing.changed_at // MILLI
+    return sheet.instrument.expiry // MILLI
 
 
 def contract_row(sheet: Sheet) -> Row:
@@ -50,7 +61,7 @@ def contract_row(sheet: Sheet) -> Row:
         "quoteCoin": instrument.quote,
         "settleCoin": instrument.settle,
         "launchTime": str(extras.listed_ms),
-        "deliveryTime": str(instrument.expiry // 1_000_000),
+        "deliveryTime": str(_delivery_ms(sheet)),
         "deliveryFeeRate": "0.0005" if dated else "",
         "priceScale": str(sheet.facts.price_scale),
         "leverageFilter": {

@@ -9,6 +9,7 @@ from oneprice.twin.dialects.bybit.envelope import BAD_PARAMETER, Failure, Row, m
 from oneprice.twin.dialects.bybit.facts import Sheet, Sheets
 from oneprice.twin.dialects.bybit.fields import Fields, invalid
 from oneprice.twin.dialects.bybit.listings import listing
+from oneprice.twin.dialects.bybit.margin_rest import risk_rows
 from oneprice.twin.dialects.bybit.names import Names
 from oneprice.twin.dialects.bybit.tickers import ticker_row
 
@@ -71,7 +72,8 @@ class MarketRest:
         category = fields.category()
         if "symbol" in fields:
             self.sheet(fields)
-        return listing(category, self._sheets.of(category), fields)
+        now = [Sheet(one) for one in self._exchange.listings(category)]
+        return listing(category, now, fields)
 
     def orderbook(self, fields: Fields, at: int) -> Row:
         sheet = self.sheet(fields)
@@ -206,22 +208,14 @@ class MarketRest:
         }
 
     def risk_limit(self, fields: Fields, at: int) -> Row:
-        """One tier per contract: the twin margins every size alike."""
+        """Every bracket of position value (section 4.8)."""
         category = fields.category()
         sheets = [self.sheet(fields)] if "symbol" in fields else self._sheets.of(category)
         rows = [
-            {
-                "id": 1,
-                "symbol": sheet.symbol,
-                "riskLimitValue": "2000000",
-                "maintenanceMargin": plain(sheet.extras.maintenance_rate),
-                "initialMargin": short(1 / sheet.extras.leverage_max),
-                "isLowestRisk": 1,
-                "maxLeverage": f"{sheet.extras.leverage_max:.2f}",
-                "mmDeduction": "",
-            }
+            row
             for sheet in sheets
             if not sheet.spot
+            for row in risk_rows(sheet, self._exchange.tiers(sheet.id))
         ]
         return {"category": category, "list": rows, "nextPageCursor": ""}
 
@@ -238,4 +232,18 @@ class MarketRest:
         }
 
     def delivery_price(self, fields: Fields, at: int) -> Row:
-        return {"category": fields.category(), "list": [], "nextPageCursor": ""}
+        """What delisted contracts were settled at."""
+        category = fields.category()
+        rows = []
+        for one in self._exchange.listings(category):
+            symbol = one.instrument.symbol
+            if one.status != "delisted" or fields.text("symbol", symbol) != symbol:
+                continue
+            rows.append(
+                {
+                    "symbol": symbol,
+                    "deliveryPrice": plain(one.settle_price),
+                    "deliveryTime": stamp(one.changed_at),
+                }
+            )
+        return {"category": category, "list": rows, "nextPageCursor": ""}

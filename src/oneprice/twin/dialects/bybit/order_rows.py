@@ -26,7 +26,16 @@ CANCEL_TYPE = {
     "user": "CancelByUser",
     "reduce_only": "CancelByReduceOnly",
     "self_trade": "CancelBySmp",
+    "dcp": "CancelByDCP",
+    "delisted": "CancelBySettle",
+    "liquidated": "CancelAllBeforeLiq",
 }
+CREATE_TYPE = {
+    "liquidation": "CreateByLiq",
+    "adl": "CreateByAdl_PassThrough",
+    "delivery": "CreateBySettle",
+}
+EXEC_TYPES = ("Trade", "AdlTrade", "Funding", "BustTrade", "Delivery", "Settle")
 REJECT_REASON = {
     "user": "EC_PerCancelRequest",
     "post_only": "EC_PostOnlyWillTakeLiquidity",
@@ -73,6 +82,18 @@ def status(order: Order, spot: bool) -> str:
     return "PartiallyFilledCanceled" if spot and order.filled_lots else "Cancelled"
 
 
+def exec_type(fill: Fill, sheet: Sheet) -> str:
+    """What kind of execution it was (section 5.8); a delisted perpetual is settled."""
+    match fill.reason:
+        case "liquidation":
+            return "BustTrade"
+        case "adl":
+            return "AdlTrade"
+        case "delivery":
+            return "Delivery" if sheet.instrument.expiry else "Settle"
+    return "Trade"
+
+
 class OrderRows:
     """Draws rows; needs to know instruments and the spelling of ids."""
 
@@ -107,7 +128,7 @@ class OrderRows:
             "isLeverage": "0" if sheet.spot else "",
             "positionIdx": order.position_index,
             "orderStatus": status(order, sheet.spot),
-            "createType": "CreateByUser",
+            "createType": CREATE_TYPE.get(order.reason, "CreateByUser"),
             "cancelType": CANCEL_TYPE.get(order.reason, "UNKNOWN"),
             "rejectReason": REJECT_REASON.get(order.reason, "EC_NoError"),
             "avgPrice": short(order.average) if order.filled_lots else "",
@@ -150,15 +171,15 @@ class OrderRows:
             "orderPrice": "0" if market and sheet.spot else sheet.trimmed(order.ticks),
             "orderQty": sheet.count(order.lots),
             "leavesQty": sheet.count(fill.leaves_lots),
-            "createType": "CreateByUser",
+            "createType": CREATE_TYPE.get(fill.reason, "CreateByUser"),
             "orderType": "Market" if market else "Limit",
             "stopOrderType": "UNKNOWN" if not sheet.spot else "",
             "execFee": plain(fill.fee),
             "execFeeV2": "",
             "execId": self._names.execution(sheet.category, fill.id),
-            "execPrice": sheet.trimmed(fill.ticks),
+            "execPrice": plain(fill.price) if fill.reason else sheet.trimmed(fill.ticks),
             "execQty": sheet.count(fill.lots),
-            "execType": "Trade",
+            "execType": exec_type(fill, sheet),
             "execValue": plain(fill.value),
             "execTime": stamp(fill.at),
             "feeCurrency": fill.fee_asset if sheet.spot else "",

@@ -28,6 +28,10 @@ DERIVATIVES: dict[str, tuple[int, str]] = {
     "below_filled": (110064, "The modified order quantity is not larger than the filled one"),
     "leverage": (110013, "Cannot set leverage due to risk limit level"),
     "bad_request": (BAD_PARAMETER, "Request parameter error"),
+    "venue_busy": (SERVER_ERROR, "Server error."),
+    "risk_limit": (110090, "Order qty exceeded position max limit"),
+    "margin_mode": (110026, "Cross/isolated margin mode is not modified"),
+    "no_position": (110032, "Illegal order"),
     "mode_unchanged": (110025, "Position mode is not modified"),
     "mode_blocked": (110024, "You have an existing position, so position mode cannot be switched"),
 }

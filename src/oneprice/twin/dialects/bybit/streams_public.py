@@ -2,17 +2,21 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
+from oneprice.model.units import MILLI, Side
 from oneprice.twin.contract import (
     BookChanged,
     CandleChanged,
     Clock,
     Exchange,
+    Liquidated,
     Output,
     TickerChanged,
     Traded,
 )
 from oneprice.twin.dialects.bybit.books import PERIOD_NS, BookTopic
-from oneprice.twin.dialects.bybit.envelope import Row
+from oneprice.twin.dialects.bybit.envelope import Row, millis
 from oneprice.twin.dialects.bybit.facts import Sheet, Sheets
 from oneprice.twin.dialects.bybit.kline_stream import KlineStream
 from oneprice.twin.dialects.bybit.market_rest import INTERVALS
@@ -24,7 +28,8 @@ from oneprice.twin.dialects.bybit.trade_stream import TradeStream
 
 ARGUMENT_ROOM = 21_000  # characters of all topics of one connection
 SPOT_TOPICS_AT_ONCE = 10
-PLAIN_TOPICS = ("publicTrade", "tickers", "allLiquidation")  # nobody is liquidated here
+PLAIN_TOPICS = ("publicTrade", "tickers", "allLiquidation")
+LIQUIDATIONS_EVERY = 500 * MILLI
 
 
 class PublicStreams:
@@ -44,6 +49,8 @@ class PublicStreams:
         self._clock = clock
         self.tape = Tape(sheets)
         self._books: dict[tuple[str, int], BookTopic] = {}
+        self._liquidated: dict[str, list[Liquidated]] = {}
+        self._liquidations_at = 0
         self._trades = TradeStream(names, sessions)
         self._tickers = TickerStream(exchange, sessions, self._trades, self.tape)
         self._klines = KlineStream(exchange, sessions, self.tape)
@@ -170,6 +177,8 @@ class PublicStreams:
                     self._verbatim(ticker.instrument, raw, at)
                 case CandleChanged(instrument=instrument, candle=candle):
                     self._klines.minute(self._sheets.by_id[instrument], candle, at)
+                case Liquidated(instrument=instrument):
+                    self._liquidated.setdefault(instrument, []).append(output)
                 case _:
                     pass
         for instrument, rows in trades.items():
@@ -177,6 +186,9 @@ class PublicStreams:
 
     def beat(self, at: int) -> None:
         """Send the differences of every followed book and ticker that are due."""
+        if self._liquidated and at - self._liquidations_at >= LIQUIDATIONS_EVERY:
+            self._liquidations_at = at
+            self._tell_liquidations(at)
         for sheet in self._sheets.all:
             kind = f"public:{sheet.category}"
             for depth in PERIOD_NS:
@@ -188,6 +200,26 @@ class PublicStreams:
                 if frame is not None:
                     self._sessions.push(kind, topic, frame, at)
             self._tickers.beat(sheet, at)
+
+    def _tell_liquidations(self, at: int) -> None:
+        """Side and price as the venue has them: of the position, at its bankruptcy price."""
+        for instrument, found in self._liquidated.items():
+            sheet = self._sheets.by_id[instrument]
+            topic = f"allLiquidation.{sheet.symbol}"
+            rows = [
+                {
+                    "T": millis(one.at),
+                    "s": sheet.symbol,
+                    "S": "Buy" if one.side is Side.SELL else "Sell",
+                    "v": sheet.count(one.lots),
+                    "p": sheet.price(one.ticks),
+                }
+                for one in found
+            ]
+            message = {"topic": topic, "type": "snapshot", "ts": millis(at), "data": rows}
+            frame = msgspec.json.encode(message)
+            self._sessions.push(f"public:{sheet.category}", topic, frame, at)
+        self._liquidated.clear()
 
     def _touch(self, instrument: str) -> None:
         for depth in PERIOD_NS:

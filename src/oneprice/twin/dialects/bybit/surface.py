@@ -15,7 +15,9 @@ from oneprice.twin.dialects.bybit.books import PERIOD_NS
 from oneprice.twin.dialects.bybit.envelope import Row
 from oneprice.twin.dialects.bybit.facts import Sheets
 from oneprice.twin.dialects.bybit.fields import CATEGORIES
+from oneprice.twin.dialects.bybit.guard import DisconnectGuard
 from oneprice.twin.dialects.bybit.limits import Limiter
+from oneprice.twin.dialects.bybit.margin_rest import MarginRest
 from oneprice.twin.dialects.bybit.market_rest import MarketRest
 from oneprice.twin.dialects.bybit.names import Names
 from oneprice.twin.dialects.bybit.order_entry import OrderEntry
@@ -24,7 +26,7 @@ from oneprice.twin.dialects.bybit.rest import Gatehouse, Web
 from oneprice.twin.dialects.bybit.sessions import Session, Sessions, idle_limit
 from oneprice.twin.dialects.bybit.streams_private import PrivateStreams
 from oneprice.twin.dialects.bybit.streams_public import PublicStreams
-from oneprice.twin.dialects.bybit.trade_rest import TradeRest
+from oneprice.twin.dialects.bybit.trade_rest import Handler, TradeRest
 from oneprice.twin.dialects.bybit.trade_socket import TradeSocket
 from oneprice.twin.faults import Faults, RequestFate
 
@@ -48,7 +50,11 @@ class BybitSurface:
         account_rows = AccountRows(exchange, self._sheets, names)
         entry = OrderEntry(exchange, self._sheets, names, order_rows)
         self._trade = TradeRest(exchange, self._sheets, entry, order_rows)
-        self._account = AccountRest(exchange, self._sheets, names, account_rows, entry)
+        self._margin = MarginRest(exchange, self._sheets, entry)
+        self._account = AccountRest(
+            exchange, self._sheets, names, account_rows, entry, self._margin
+        )
+        self.guard = DisconnectGuard(exchange, self._sessions)
         self._public = PublicStreams(exchange, self._sheets, names, self._sessions, clock)
         self._private = PrivateStreams(
             exchange,
@@ -68,9 +74,9 @@ class BybitSurface:
         routes = app.router
         for path, public in self._market.routes().items():
             routes.add_get(path, self.gatehouse.public(public))
-        for path, handler in (self._trade.gets() | self._account.gets()).items():
+        for path, handler in self._gets().items():
             routes.add_get(path, self.gatehouse.private(path, handler))
-        for path, handler in (self._trade.posts() | self._account.posts()).items():
+        for path, handler in self._posts().items():
             routes.add_post(path, self.gatehouse.private(path, handler))
         for category in CATEGORIES:
             routes.add_get(f"/v5/public/{category}", self._socket(f"public:{category}"))
@@ -86,11 +92,20 @@ class BybitSurface:
     def beat(self, at: int) -> None:
         """Books and tickers that are due, and the reaper of silent sockets."""
         self._public.beat(at)
+        self.guard.beat(at)
         self._sessions.reap(at)
 
     def decode_tape(self, market: str, frame: bytes, at: int) -> list[MarketUpdate]:
         """A recorded public frame or REST book of a category as updates."""
         return self._public.tape.decode(market, frame)
+
+    def _gets(self) -> dict[str, Handler]:
+        watching: dict[str, Handler] = {"/v5/account/query-dcp-info": self.guard.info}
+        return self._trade.gets() | self._account.gets() | watching
+
+    def _posts(self) -> dict[str, Handler]:
+        arming: dict[str, Handler] = {"/v5/order/disconnected-cancel-all": self.guard.arm}
+        return self._trade.posts() | self._account.posts() | self._margin.posts() | arming
 
     # Misfortunes -----------------------------------------------------------------------------
 

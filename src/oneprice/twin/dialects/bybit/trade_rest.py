@@ -16,9 +16,9 @@ from oneprice.twin.dialects.bybit.envelope import (
     stamp,
 )
 from oneprice.twin.dialects.bybit.facts import Sheets
-from oneprice.twin.dialects.bybit.fields import CATEGORIES, Fields, span
+from oneprice.twin.dialects.bybit.fields import CATEGORIES, Fields, invalid, span
 from oneprice.twin.dialects.bybit.order_entry import OrderEntry
-from oneprice.twin.dialects.bybit.order_rows import OrderRows, status
+from oneprice.twin.dialects.bybit.order_rows import EXEC_TYPES, OrderRows, status
 from oneprice.twin.dialects.bybit.paging import page
 
 DAY_MS = 86_400_000
@@ -177,8 +177,10 @@ class TradeRest:
             start, end = span(fields, millis(call.at), default_ms=WEEK_MS, longest_ms=WEEK_MS)
             first, last = start * MILLI, end * MILLI + MILLI - 1
             kind = fields.text("execType")
-            if kind in ("", "Trade"):
-                rows += [self._fill_row(key, fill) for fill in self._fills(call, first, last)]
+            if kind and kind not in EXEC_TYPES:
+                raise invalid("execType", kind)
+            drawn = [self._fill_row(key, fill) for fill in self._fills(call, first, last)]
+            rows = [one for one in drawn if kind in ("", one[1]["execType"])]
             if kind in ("", "Funding"):
                 rows += self._funding_rows(call, first, last)
         rows.sort(key=lambda one: -one[0])
@@ -211,7 +213,8 @@ def _single(action: Action, call: Call) -> Row:
 
 def category_of(path: str, fields: Fields) -> str:
     """The category that a private call is about; account calls have none."""
-    if path.startswith(("/v5/order/", "/v5/execution/", "/v5/position/")):
+    names_category = path != "/v5/order/disconnected-cancel-all"
+    if names_category and path.startswith(("/v5/order/", "/v5/execution/", "/v5/position/")):
         return fields.category()
     text = fields.text("category")
     return text if text in CATEGORIES else ""
