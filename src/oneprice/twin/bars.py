@@ -56,7 +56,7 @@ class Bars:
         minute = at // (MINUTE_MS * MILLI)
         bar = self._last
         if bar is None or bar.minute < minute:
-            opened = bar.close if bar is not None else price
+            opened = bar.close if bar is not None else self._before(price)
             bar = Bar(minute=minute, open=opened, high=opened, low=opened, close=opened)
             self._made[minute] = bar
             self._last = bar
@@ -64,6 +64,13 @@ class Bars:
         bar.low = min(bar.low, price)
         bar.close = price
         return bar
+
+    def _before(self, price: Decimal) -> Decimal:
+        """The first bar opens where the past closed, as every other one does."""
+        if self._past is None:
+            return price
+        older = self._past((self._first_minute - 1) * MINUTE_MS, MINUTE_MS)
+        return price if older is None else older.close
 
     def trade(self, price: Decimal, lots: int, value: Money, bought: bool, at: int) -> Bar:
         bar = self.add(price, at)

@@ -45,6 +45,7 @@ _MORE_WEIGHTS = (0.3, 0.15, 0.05, 0.25, 0.1, 0.15)
 Row = tuple[str, tuple[str, ...], tuple[float, ...]]
 _ROWS: tuple[Row, ...] = (("shock", VENUES, _WEIGHTS), ("shock more", MORE_VENUES, _MORE_WEIGHTS))
 SAME_AS = {"XBT": "BTC"}  # two names of one asset have one price
+NODES_KEPT = 50_000
 SLOT = 6_000 * MILLI  # one dislocation at most per asset and slot
 
 
@@ -57,6 +58,7 @@ class Latent:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._paths: dict[tuple[str, int], list[float]] = {}
+        self._nodes: dict[tuple[str, int, int], float] = {}
         self._shocks: dict[tuple[str, str, int], Shock | None] = {}
 
     def price(self, asset: str, at: int) -> float:
@@ -106,9 +108,15 @@ class Latent:
         return found
 
     def _node(self, name: str, period: int, node: int) -> float:
-        # the sum of three uniform numbers is near enough to normal, with variance 1/4
-        total = sum(spot(self._seed, name, period, node, k) for k in (1, 2, 3))
-        return (total - 1.5) * 2.0
+        key = (name, period, node)
+        known = self._nodes.get(key)
+        if known is None:
+            if len(self._nodes) > NODES_KEPT:
+                self._nodes.clear()
+            # the sum of three uniform numbers is near enough to normal, with variance 1/4
+            total = sum(spot(self._seed, name, period, node, k) for k in (1, 2, 3))
+            known = self._nodes[key] = (total - 1.5) * 2.0
+        return known
 
     def _shock(self, row: Row, asset: str, slot: int) -> Shock | None:
         key = (row[0], asset, slot)

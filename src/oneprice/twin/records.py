@@ -130,6 +130,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     taped: bool = False  # True: the market is a tape and its frames are published verbatim
     liquidates: bool = True  # False: under-margined accounts are left alone
     insurance: dict[Asset, Money] = {}  # what the fund holds at the start
+    quote_fees: bool = False  # spot fees in quote, held with a buy; else in the coin received
     margin_mode: str = "cross"  # of instruments whose mode an account never set
 
 

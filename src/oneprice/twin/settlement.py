@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
-from oneprice.model.units import ZERO, InstrumentId, Money, Side
+from oneprice.model.units import ZERO, InstrumentId, Money
 from oneprice.twin.contract import Fill, Filled, Kind, Order, State
 from oneprice.twin.exposure import Wish
 from oneprice.twin.floor import Floor
@@ -37,8 +37,8 @@ class Settlement:
         """Carries a deal out for its order; told as Filled."""
         hall = self._hall
         value = floor.value(deal.price, deal.lots)
-        spot_buy = not floor.instrument.is_derivative and order.side is Side.BUY
-        paid = floor.instrument.size(deal.lots) if spot_buy else value
+        in_base = not floor.instrument.is_derivative and order.fee_asset == floor.instrument.base
+        paid = floor.instrument.size(deal.lots) if in_base else value
         fee = hall.vault.rounded(paid * deal.rate, order.fee_asset)
         after = self._progress(order, floor, (deal.lots, value, fee), deal.at)
         posting = Posting(

@@ -33,6 +33,7 @@ class Solvency:
         exposure: Exposure,
     ) -> None:
         self.exposure = exposure
+        self._quote_fees = setup.quote_fees
         self._floors = floors
         self._vault = vault
         self._holdings = holdings
@@ -207,7 +208,10 @@ class Solvency:
         """What a spot order pays with, and how much."""
         instrument = floor.instrument
         if wish.side is Side.BUY:
-            return instrument.quote, floor.value(wish.price, wish.lots)
+            value = floor.value(wish.price, wish.lots)
+            if self._quote_fees:
+                value += value * max(ZERO, floor.listing.extras.taker_fee)
+            return instrument.quote, value
         return instrument.base, instrument.size(wish.lots)
 
     def check_spot(self, key: str, floor: Floor, wish: Wish) -> None:

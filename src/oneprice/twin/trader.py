@@ -45,6 +45,7 @@ class Trader:
     """Carries out orders on the floors; every change is told through `emit`, in order."""
 
     def __init__(self, hall: Hall) -> None:
+        self._quote_fees = hall.setup.quote_fees
         self._floors = hall.floors
         self._docket = hall.docket
         self._holdings = hall.holdings
@@ -264,7 +265,8 @@ class Trader:
         instrument = floor.instrument
         fee_asset = instrument.settle
         if not instrument.is_derivative:
-            fee_asset = instrument.base if request.side is Side.BUY else instrument.quote
+            in_base = request.side is Side.BUY and not self._quote_fees
+            fee_asset = instrument.base if in_base else instrument.quote
         return self._docket.put(
             Order(
                 id=self._docket.next_order_id(),

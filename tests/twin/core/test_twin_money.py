@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twinbench import START, Bench, seeded
+from twinbench import START, Bench, seeded, still
 
 from oneprice.model.commands import TimeInForce
 from oneprice.model.units import Side
@@ -181,3 +181,24 @@ def test_a_pooled_wallet_lets_coins_back_margin_in_another(bybit: Bench) -> None
     pool = exchange.pool(key, "unified")
     assert pool.initial_margin == 12_000
     assert pool.available < pool.equity
+
+
+def test_a_venue_may_take_spot_fees_in_quote_and_holds_them_with_the_order() -> None:
+    bench, where = still("kucoin"), "spot:BTC-USDT"
+    name = bench.name(where)
+    start = {asset: bench.exchange.balance(bench.key, "spot", asset) for asset in ("BTC", "USDT")}
+    bench.deep(where, "60000")
+    resting = bench.order(where, Side.BUY, "59000", "0.5")
+    rate = bench.exchange.fees(bench.key, name)[1]
+    held = bench.exchange.balance(bench.key, "spot", "USDT").locked
+    assert held == Decimal(29_500) * (1 + rate)
+    bench.exchange.cancel(bench.key, resting.id, bench.tick())
+    taken = bench.ioc(where, Side.BUY, "60100", "0.1")
+    fills = bench.exchange.fills(bench.key, order_id=taken.id)
+    assert taken.state == "filled" and {fill.fee_asset for fill in fills} == {"USDT"}
+    paid = start["USDT"].total - bench.exchange.balance(bench.key, "spot", "USDT").total
+    assert paid == sum(fill.value + fill.fee for fill in fills)
+    bought = bench.exchange.balance(bench.key, "spot", "BTC").total - start["BTC"].total
+    assert bought == Decimal("0.1")
+    assert bench.exchange.balance(bench.key, "spot", "USDT").locked == 0
+    check(bench.exchange)

@@ -73,8 +73,7 @@ class FactsDesk:
         if call.product == "coinm" and call.text("pair"):
             chosen, one = [i for i in chosen if pair_of(i) == call.text("pair")], False
         rows = [self._premium(instrument, call) for instrument in chosen]
-        # COIN-M answers with a list even for one symbol.
-        return rows[0] if one and call.product == "usdm" else rows
+        return rows[0] if one else rows
 
     def _premium(self, instrument: Instrument, call: Call) -> dict[str, Any]:
         ticker = self.exchange.ticker(instrument.id)

@@ -45,6 +45,8 @@ class IncomeDesk:
                 continue
             for kind, amount in _income_parts(row):
                 shape = self._income_row(row, kind, amount, trade_ids.get(row.fill_id))
+                if call.product == "coinm":  # text there (docs of `/dapi/v1/income`)
+                    shape["tranId"] = str(row.id)
                 rows.append((row.id, row.at, shape))
         wanted, symbol = call.text("incomeType"), call.text("symbol")
         rows = [

@@ -51,9 +51,12 @@ class MarketDesk:
             raise denials.symbol() from None
 
     def chosen(self, call: Call) -> tuple[list[Instrument], bool]:
-        """Instruments named by `symbol` (then the answer is one row), `symbols`, or all."""
+        """Instruments named by `symbol`, `symbols`, or all, and whether one bare row answers.
+
+        COIN-M answers with a list even where one symbol was named (docs of `/dapi/v1/ticker`).
+        """
         if call.text("symbol"):
-            return [self.find(call)], True
+            return [self.find(call)], call.product != "coinm"
         every = [row.instrument for row in self.exchange.listings(call.product)]
         if not call.text("symbols"):
             return every, False
@@ -251,6 +254,8 @@ class MarketDesk:
                 "symbol": instrument.symbol,
                 "price": self.catalog.grid(instrument.id).price(ticker.last_ticks),
             }
+            if call.product == "coinm":
+                row["ps"] = pair_of(instrument)
             rows.append(row if call.product == "spot" else row | {"time": millis(ticker.at)})
         return rows[0] if one else rows
 

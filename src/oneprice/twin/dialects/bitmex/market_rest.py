@@ -137,7 +137,10 @@ class MarketRest:
         symbol = fields.text("symbol")
         sheet = self._sheets.indices().get(symbol)
         rows: list[Row] = []
-        for row in index_rows(self._exchange, symbol, sheet) if sheet else []:
+        values = index_rows(self._exchange, symbol, sheet) if sheet else []
+        for row in values:
+            if not str(row["timestamp"]).endswith(":00.000Z"):
+                continue
             shared = {
                 "timestamp": row["timestamp"],
                 "symbol": symbol,

@@ -116,29 +116,45 @@ def bin_row(sheet: Sheet, candle: Candle, before: Decimal | None) -> Row:
 
 
 def index_rows(exchange: Exchange, symbol: str, sheet: Sheet) -> list[Row]:
-    """The history of an index as trades of size 0, one a minute (section 9)."""
+    """The history of an index as trades of size 0 (section 9): the values of each minute's bar."""
     rows = []
     before = ZERO
-    candles = exchange.candles(sheet.id, "index", MINUTE // MILLI, limit=500)
+    candles = exchange.candles(sheet.id, "index", MINUTE // MILLI, limit=KEPT)
+    now = exchange.ticker(sheet.id).at
     for candle in candles:
-        word = "PlusTick" if candle.close > before else "MinusTick"
-        before = candle.close
-        rows.append(
-            {
-                "timestamp": iso(candle.start_ms * MILLI),
-                "symbol": symbol,
-                "side": "Buy",
-                "size": 0,
-                "price": number(candle.close),
-                "tickDirection": word,
-                "trdMatchID": guid(TRADE, 0),
-                "grossValue": None,
-                "homeNotional": None,
-                "foreignNotional": None,
-                "trdType": "Referential",
-            }
-        )
+        for stamp, price in _path(candle, now // MILLI):
+            word = "PlusTick" if price > before else "MinusTick"
+            before = price
+            rows.append(
+                {
+                    "timestamp": iso(stamp * MILLI),
+                    "symbol": symbol,
+                    "side": "Buy",
+                    "size": 0,
+                    "price": number(price),
+                    "tickDirection": word,
+                    "trdMatchID": guid(TRADE, 0),
+                    "grossValue": None,
+                    "homeNotional": None,
+                    "foreignNotional": None,
+                    "trdType": "Referential",
+                }
+            )
     return rows
+
+
+def _path(candle: Candle, now_ms: int) -> list[tuple[int, Decimal]]:
+    """Four values that make the bar, by quarters; of an unfinished one those that have been."""
+    rising = candle.close >= candle.open
+    turns = (candle.low, candle.high) if rising else (candle.high, candle.low)
+    last = candle.interval_ms - 1
+    stamps = (0, last // 3, 2 * last // 3, last)
+    values = zip(stamps, (candle.open, *turns, candle.close), strict=True)
+    return [
+        (candle.start_ms + stamp, price)
+        for stamp, price in values
+        if candle.start_ms + stamp <= now_ms
+    ]
 
 
 def _step(state: tuple[int, str], ticks: int) -> tuple[int, str]:

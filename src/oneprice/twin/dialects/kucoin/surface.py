@@ -53,7 +53,6 @@ class KucoinSurface:
         self._clock = clock
         self._faults = faults
         self._facts = Facts(exchange)
-        _isolate(exchange, clock())
         self._tape = Tape(self._facts)
         self._tokens = Tokens(clock())
         self._sessions = Sessions(faults)
@@ -240,13 +239,5 @@ class KucoinSurface:
         if not politely:
             session.close()
         await writer
-
-
-def _isolate(exchange: Exchange, at: int) -> None:
-    """Contracts of a new account are in isolated margin (section 9: the default of orders)."""
-    for account in exchange.accounts():
-        for listing in exchange.listings(FUTURES):
-            if exchange.margin_mode(account.key, listing.instrument.id) != "isolated":
-                exchange.set_margin_mode(account.key, listing.instrument.id, "isolated", at)
 
 
