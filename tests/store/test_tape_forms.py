@@ -233,9 +233,6 @@ def test_our_own_tape_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("kucoin.raw", 'https://api.kucoin.com/x -> 1619378326.8: {"code":"200000"}\n', "kucoin"),
-        ("x.raw", 'wss://www.bitmex.com/realtime <-> 1626993367.3\n', "bitmex"),
-        ("p.json", '{\n  "table": "orderBookL2",\n  "action": "partial"\n}', "bitmex"),
         ("f.csv", "Symbol,Date,Funding Rate\nBTC-USDT,2020-01-01 03:00:00.000,-0.1\n", "funding"),
         ("b.log", "{'success': True, 'ret_msg': '', 'op': 'auth'}\n", "private"),
         ("e.log", '{"e": "executionReport", "E": 1727320813818, "s": "BNBUSDT"}\n', "private"),

@@ -8,50 +8,26 @@ the way it always does.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 
 from oneprice.app.tapegrids import Described, described_list, grid
-from oneprice.kernel import Tripwires
+from oneprice.app.tapehabits import HABITS, WHOLE
 from oneprice.model.events import InstrumentListed
 from oneprice.model.instrument import Instrument, instrument_id, split_id
 from oneprice.model.units import InstrumentId, Nanos, plain
 from oneprice.shell.desk import InputKind
 from oneprice.store.contract import Finding, Record, TapeKind
-from oneprice.venues.binance.feed import BinanceFeed
-from oneprice.venues.bybit.feed import BybitFeed
 from oneprice.venues.contract import Answer, Feed, Request, Wanted
-from oneprice.venues.okx.feed import OkxFeed
-from oneprice.venues.okx.listing import market_of
 
-
-def _binance() -> Feed:
-    return BinanceFeed(Tripwires())
-
-
-def _bybit() -> Feed:
-    return BybitFeed(Tripwires())
-
-
-def _okx() -> Feed:
-    return OkxFeed(Tripwires())
-
-
-FEEDS: Mapping[str, Callable[[], Feed]] = {"binance": _binance, "bybit": _bybit, "okx": _okx}
-
-_SYMBOL = re.compile(rb'"(?:s|symbol|instId)"\s*:\s*"([A-Za-z0-9_-]+)"')
-_TOPIC = re.compile(rb'"topic"\s*:\s*"(\w+)\.(?:(\w+)\.)?([A-Z0-9-]+)"')
-_PRICE = re.compile(rb'"(?:p|b|a|px|bidPx|askPx|bid1Price|ask1Price)"\s*:\s*"\d+\.(\d+)"')
-_SIZE = re.compile(rb'"(?:q|B|A|v|sz|bidSz|askSz|bid1Size|ask1Size)"\s*:\s*"\d+\.(\d+)"')
-_LEVEL = re.compile(rb'\[\s*"\d+(?:\.(\d+))?"\s*,\s*"\d+(?:\.(\d+))?"')
-_ASKED = re.compile(rb"[?&]symbol=([A-Z0-9_]+)")
-_LISTS = ("exchangeInfo", "instruments-info", "instruments")
-# Topics and channels that are a book, by venue.
-_BOOKS = {
-    "binance": re.compile(rb'"e"\s*:\s*"depthUpdate"'),
-    "bybit": re.compile(rb'"topic"\s*:\s*"orderbook\.'),
-    "okx": re.compile(rb'"channel"\s*:\s*"books'),
+FEEDS: Mapping[str, Callable[[], Feed]] = {
+    name: partial(habits.feed, True) for name, habits in HABITS.items()
 }
+
+_LEVEL = re.compile(rb'\[\s*"?\d+(?:\.(\d+))?"?\s*,\s*"?\d+(?:\.(\d+))?')
+_ASKED = re.compile(rb"[?&]symbol=([A-Z0-9_-]+)")
+_WHOLE_BOOK = re.compile(rb"(?:depth|level2(?:/snapshot)?)\?")
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -69,7 +45,7 @@ class Seen(msgspec.Struct):
     symbol: str
     price_decimals: int = 0
     size_decimals: int = 0
-    depth: int = 0  # levels the book topic names, 0: not named
+    depth: int = 0  # levels of the deepest book topic, 0: the venue does not name them
     frames: int = 0
     books: int = 0
     snapshots: int = 0
@@ -141,14 +117,15 @@ def _market_of_tag(tag: str) -> str:
 
 
 def place_of(source: str) -> Place | None:
-    """The place of "venue/socket" or "venue/market"; None for a venue without a dialect."""
+    """The place of "venue/socket" or "venue/market"; None where no public feed is meant."""
     venue, _, rest = source.partition("/")
     if venue not in FEEDS:
         return None
     spec = FEEDS[venue]().spec
     for socket in spec.sockets:
-        if socket.role == "public" and socket.name == rest:
-            return Place(venue, socket.name, socket.market)
+        if socket.name == rest:
+            public = socket.role == "public"
+            return Place(venue, socket.name, socket.market) if public else None
     for socket in spec.sockets:
         if socket.role == "public" and socket.market in (rest, "") and rest in spec.markets:
             return Place(venue, socket.name, socket.market)
@@ -160,21 +137,24 @@ def place_of(source: str) -> Place | None:
 
 def symbol_in(record: Record, place: Place) -> str:
     """The symbol a frame is about, "" where it names none."""
-    if place.venue == "bybit" and (topic := _TOPIC.search(record.payload)):
-        return topic[3].decode()
-    found = _SYMBOL.search(record.payload)
-    return found[1].decode() if found else ""
+    return HABITS[place.venue].symbol(record.payload)
 
 
 def identity(place: Place, symbol: str) -> InstrumentId:
     """Our id of a symbol met at a place."""
-    market = place.market or (market_of(symbol) if place.venue == "okx" else "")
+    market = place.market or HABITS[place.venue].market(symbol)
     return instrument_id(place.venue, market, symbol)
 
 
 def is_book(place: Place, frame: bytes) -> bool:
     """Whether a frame changes an order book."""
-    return _BOOKS[place.venue].search(frame) is not None
+    return HABITS[place.venue].book.search(frame) is not None
+
+
+def snapshot_asked(question: bytes) -> str:
+    """The symbol whose whole book was asked for over HTTP, "" for another question."""
+    asked = _ASKED.search(question) if _WHOLE_BOOK.search(question) else None
+    return asked[1].decode() if asked else ""
 
 
 def survey(records: Iterable[Record]) -> Survey:
@@ -188,10 +168,10 @@ def survey(records: Iterable[Record]) -> Survey:
             continue
         if record.kind == TapeKind.ANSWER:
             question = record.payload.partition(b"\n")[0]
-            if any(word.encode() in question for word in _LISTS):
+            if any(word in question for word in HABITS[place.venue].lists):
                 found.lists.setdefault(place.venue, []).append(record.payload)
-            elif asked := _ASKED.search(question):
-                seen = _seen(found, place, asked[1].decode())
+            elif place.socket and (asked := snapshot_asked(question)):
+                seen = _seen(found, place, asked)
                 seen.snapshots += 1
                 _measure_levels(seen, record.payload)
         elif record.kind == TapeKind.FRAME and not place.socket:
@@ -207,17 +187,18 @@ def _survey_frame(found: Survey, place: Place, record: Record) -> None:
         return
     seen = _seen(found, place, symbol)
     seen.frames += 1
-    if not is_book(place, record.payload):
-        # Mark prices and volumes of bars are finer than the grid; trades and touches are on it.
-        if b"markPriceUpdate" not in record.payload and b"kline" not in record.payload:
-            _measure(seen, _PRICE.findall(record.payload), _SIZE.findall(record.payload))
-        return
-    seen.books += 1
-    seen.first_book = seen.first_book or record.payload
-    _measure_levels(seen, record.payload)
-    topic = _TOPIC.search(record.payload) if place.venue == "bybit" else None
-    if topic is not None and topic[2] and topic[2].isdigit():
-        seen.depth = seen.depth or int(topic[2])
+    habits = HABITS[place.venue]
+    frame = record.payload
+    if is_book(place, frame):
+        seen.books += 1
+        seen.first_book = seen.first_book or frame
+        seen.depth = max(seen.depth, habits.levels(frame))
+        _measure_levels(seen, frame)
+        if not habits.fields_in_books:
+            return
+    elif habits.off_grid is not None and habits.off_grid.search(frame):
+        return  # mark prices and volumes of bars; trades and touches are on the grid
+    _measure(seen, habits.price.findall(frame), habits.size.findall(frame))
 
 
 def _seen(found: Survey, place: Place, symbol: str) -> Seen:
@@ -248,6 +229,7 @@ class Prepared(msgspec.Struct, frozen=True):
 
     feed: Feed
     instruments: dict[InstrumentId, Instrument]
+    listed: dict[InstrumentId, Instrument]  # as the recorded lists describe them
     grids: dict[InstrumentId, str]  # listed, inferred, or refined
     notes: list[str]
 
@@ -259,15 +241,18 @@ def prepared(found: Survey, venue: str) -> Prepared:
     the list says the grid is refined: orders keep the grid they were made on, so after a venue
     has made its grid coarser old ones stand between the steps for months.
     """
-    feed = FEEDS[venue]()
     mine = {name: seen for name, seen in found.instruments.items() if seen.place.venue == venue}
+    views = [seen for seen in mine.values() if 0 < seen.depth < WHOLE]
+    whole = any(seen.depth >= WHOLE for seen in mine.values()) or not views
+    feed = HABITS[venue].feed(whole)
     known: dict[InstrumentId, Instrument] = {}
     lists = found.lists.get(venue, [])
     for market in _markets(feed, mine):
         for request in feed.instruments([market]):
             for body in _recorded(lists, request):
                 _learn(feed, request, body, known)
-    grids = {name: "listed" for name in mine if name in known}
+    listed = {name: known[name] for name in mine if name in known}
+    grids = dict.fromkeys(listed, "listed")
     notes: list[str] = []
     wanting: dict[InstrumentId, Described] = {}
     for name, seen in mine.items():
@@ -285,10 +270,11 @@ def prepared(found: Survey, venue: str) -> Prepared:
     for market in _markets(feed, wanting):
         rows = [row for name, row in wanting.items() if split_id(name)[1] == market]
         for request in feed.instruments([market]):
-            if request.path.rpartition("/")[2] in _LISTS:
+            if any(word in request.path.encode() for word in HABITS[venue].lists):
                 _learn(feed, request, described_list(venue, market, rows), known)
     _open_books(feed, mine, known, notes)
-    return Prepared(feed, {name: known[name] for name in mine if name in known}, grids, notes)
+    made = {name: known[name] for name in mine if name in known}
+    return Prepared(feed, made, listed, grids, notes)
 
 
 def _markets(feed: Feed, names: Iterable[InstrumentId]) -> list[str]:
@@ -301,15 +287,16 @@ def _wanting(seen: Seen, known: Instrument | None) -> Described | None:
     price, size = grid(seen.price_decimals), grid(seen.size_decimals)
     if known is None:
         return Described(symbol=seen.symbol, tick=price, lot=size)
-    fine_price = Decimal(price) % known.tick == 0
-    fine_size = Decimal(size) % known.lot == 0
-    if fine_price and fine_size:
-        return None
-    tick = plain(known.tick) if fine_price else plain(min(known.tick, Decimal(price)))
-    lot = plain(known.lot) if fine_size else plain(min(known.lot, Decimal(size)))
+    tick = price if seen.price_decimals > _decimals(known.tick) else plain(known.tick)
+    lot = size if seen.size_decimals > _decimals(known.lot) else plain(known.lot)
     if (Decimal(tick), Decimal(lot)) == (known.tick, known.lot):
-        return None  # a step like 0.5: as many decimals as its multiples
+        return None
     return Described(symbol=seen.symbol, tick=tick, lot=lot)
+
+
+def _decimals(step: Decimal) -> int:
+    """As many as the multiples of a step have: one for 0.5, none for 100."""
+    return len(plain(step).partition(".")[2].rstrip("0"))
 
 
 def _open_books(

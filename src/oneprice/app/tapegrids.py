@@ -31,6 +31,10 @@ def described_list(venue: str, market: str, rows: list[Described]) -> bytes:
         case "bybit":
             result = {"category": market, "list": described, "nextPageCursor": ""}
             body = {"retCode": 0, "retMsg": "OK", "result": result, "time": 0}
+        case "bitmex":
+            body = described
+        case "kucoin":
+            body = {"code": "200000", "data": described}
         case _:
             body = {"code": "0", "msg": "", "data": described}
     return msgspec.json.encode(body)
@@ -87,8 +91,49 @@ def _okx_row(market: str, row: Described) -> dict[str, object]:
     }
 
 
+def _kucoin_row(market: str, row: Described) -> dict[str, object]:
+    base, _, quote = row.symbol.partition("-")
+    if market == "spot":
+        return {
+            "symbol": row.symbol,
+            "baseCurrency": base,
+            "quoteCurrency": quote,
+            "baseIncrement": row.lot,
+            "priceIncrement": row.tick,
+            "enableTrading": True,
+        }
+    return {
+        "symbol": row.symbol,
+        "type": "FFWCSX",
+        "baseCurrency": row.symbol,
+        "quoteCurrency": "?",
+        "settleCurrency": "?",
+        "lotSize": row.lot,
+        "tickSize": row.tick,
+        "multiplier": "1",
+        "isInverse": False,
+        "status": "Open",
+    }
+
+
+def _bitmex_row(market: str, row: Described) -> dict[str, object]:
+    return {
+        "symbol": row.symbol,
+        "typ": "FFWCSX",
+        "state": "Open",
+        "underlying": row.symbol,
+        "quoteCurrency": "USDT",
+        "settlCurrency": "USDt",
+        "lotSize": msgspec.Raw(row.lot.encode()),
+        "tickSize": msgspec.Raw(row.tick.encode()),
+        "multiplier": 1,
+    }
+
+
 _ROWS: Mapping[str, Callable[[str, Described], dict[str, object]]] = {
     "binance": _binance_row,
     "bybit": _bybit_row,
     "okx": _okx_row,
+    "kucoin": _kucoin_row,
+    "bitmex": _bitmex_row,
 }

@@ -2,10 +2,12 @@
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from oneprice.kernel import Book
 from oneprice.model.events import TouchQuoted
+from oneprice.model.units import MILLI, SECOND
 
 
 class Touch(NamedTuple):
@@ -40,6 +42,7 @@ class Oracle(Protocol):
     def book(self, sequence: int, touch: Touch) -> None: ...
     def quote(self, event: TouchQuoted) -> None: ...
     def lost(self) -> None: ...
+    def finish(self) -> None: ...
 
 
 # How many differences are kept word for word; all are counted.
@@ -82,6 +85,9 @@ class EveryChange:
     def lost(self) -> None:
         """Books before the loss were proven; what waits for them may still come."""
 
+    def finish(self) -> None:
+        """What no later quote followed was not compared."""
+
     def _settle(self) -> None:
         quotes = self._quotes
         while self._books and quotes and quotes[-1][0] >= self._books[0][0]:
@@ -99,17 +105,21 @@ class EveryChange:
 
 
 class BetweenBooks:
-    """For a stream that tells the touch now and then (Bybit tickers, OKX bbo-tbt): prices.
+    """For streams that tell the touch now and then: prices, with `sizes` these as well.
+
+    So do the tickers of Bybit and KuCoin, and bbo-tbt of OKX.
 
     A quote at sequence `q` falls between two states of the book. It can be judged where the best
     prices of the two are the same, or the state before it has exactly its sequence: then it must
     show these prices. Where the touch moved between the two, the quote may show either or
-    something in between, and is not compared. Sizes change more often than such streams tell.
+    something in between, and is not compared. The sizes of Bybit change more often than its
+    tickers tell.
     """
 
     kept = 2_000  # states of the book, for quotes that come late
 
-    def __init__(self) -> None:
+    def __init__(self, *, sizes: bool = False) -> None:
+        self._sizes = sizes
         self.compared = 0
         self.equal = 0
         self.unequal: list[str] = []
@@ -133,8 +143,8 @@ class BetweenBooks:
             self._judge(*self._waiting.popleft())
 
     def quote(self, event: TouchQuoted) -> None:
-        if not event.sequence:
-            return  # says nothing about when it was true
+        if not event.sequence or (self._sizes and not event.sized):
+            return  # says nothing about when it was true, or too little
         if self._sequences and event.sequence < self._sequences[-1]:
             self._judge(event.sequence, quoted(event))
         else:
@@ -146,22 +156,115 @@ class BetweenBooks:
         self._touches.clear()
         self._waiting.clear()
 
+    def finish(self) -> None:
+        """What no later book followed was not compared."""
+
     def _judge(self, sequence: int, quote: Touch) -> None:
         place = bisect_right(self._sequences, sequence)
         if place == 0:
             return  # older than everything the book can tell
         before = self._touches[place - 1]
         after = self._touches[place]
-        if self._sequences[place - 1] != sequence and before.prices() != after.prices():
+        if self._sequences[place - 1] != sequence and self._shown(before) != self._shown(after):
             self.undecided += 1
             return
         self.compared += 1
-        if quote.prices() == before.prices():
+        book, said = self._shown(before), self._shown(quote)
+        if said == book:
             self.equal += 1
         elif len(self.unequal) < _TOLD_MAX:
-            self.unequal.append(f"at {sequence}: book {before.prices()}, quote {quote.prices()}")
+            self.unequal.append(f"at {sequence}: book {book}, quote {said}")
+
+    def _shown(self, touch: Touch) -> tuple[int, ...]:
+        return tuple(touch) if self._sizes else touch.prices()
 
 
-def oracle_for(venue: str) -> Oracle:
-    """Binance tells every change of the touch; the others from time to time."""
-    return EveryChange() if venue == "binance" else BetweenBooks()
+class _Waiting(NamedTuple):
+    at: int
+    made: int  # by the venue's clock; both in ns
+    touch: Touch
+
+
+class AnyMoment:
+    """For quotes that name no sequence (BitMEX `quote`): price and size, timing aside.
+
+    A quote must be the touch of some state of the book about the time at which it was received.
+    One that is not, while everything about that time was heard, is unequal. Where the book began
+    only a moment before, the venue's own time decides whether the quote was made after that:
+    the promptest quote tells how far the two clocks are apart at most. Numbers of books are
+    receive times in nanoseconds here.
+    """
+
+    around = 2 * SECOND  # quotes are told up to a second after the book, and some before it
+
+    def __init__(self) -> None:
+        self.compared = 0
+        self.equal = 0
+        self.unequal: list[str] = []
+        self.undecided = 0
+        self._states: deque[tuple[int, Touch]] = deque()
+        self._waiting: deque[_Waiting] = deque()
+        self._early: list[tuple[int, _Waiting]] = []  # with the beginning of the book
+        self._since = 0  # the book is known without a break since then
+        self._promptest = 0
+
+    def begin(self, sequence: int) -> None:
+        """The first state says when the book begins."""
+
+    def book(self, sequence: int, touch: Touch) -> None:
+        if not self._states:
+            self._since = sequence
+        self._states.append((sequence, touch))
+        while self._waiting and self._waiting[0].at + self.around < sequence:
+            self._judge(self._waiting.popleft())
+        while len(self._states) > 1 and self._states[1][0] + 2 * self.around < sequence:
+            self._states.popleft()
+
+    def quote(self, event: TouchQuoted) -> None:
+        made = event.venue_ms * MILLI
+        if made:
+            lag = event.at - made
+            self._promptest = min(self._promptest, lag) if self._promptest else lag
+        self._waiting.append(_Waiting(event.at, made, quoted(event)))
+
+    def lost(self) -> None:
+        """Quotes that still wait can be found right by what was heard, but not wrong."""
+        self._settle()
+        self._states.clear()
+
+    def finish(self) -> None:
+        self._settle()
+        for since, quote in self._early:
+            if quote.made and quote.made + self._promptest >= since:
+                self._differs(quote)
+            else:
+                self.undecided += 1
+        self._early.clear()
+
+    def _settle(self) -> None:
+        while self._waiting:
+            self._judge(self._waiting.popleft())
+
+    def _judge(self, quote: _Waiting) -> None:
+        if any(touch == quote.touch for touch in self._near(quote.at)):
+            self.compared += 1
+            self.equal += 1
+        elif not self._states or quote.at + self.around > self._states[-1][0]:
+            self.undecided += 1
+        elif quote.at - self.around < self._since:
+            self._early.append((self._since, quote))
+        else:
+            self._differs(quote)
+
+    def _differs(self, quote: _Waiting) -> None:
+        self.compared += 1
+        if len(self.unequal) < _TOLD_MAX:
+            self.unequal.append(f"at {quote.at}: no book about that time showed {quote.touch}")
+
+    def _near(self, at: int) -> Iterator[Touch]:
+        """What the book showed about a time: also what it came to show before and still did."""
+        for when, touch in reversed(self._states):
+            if when <= at + self.around:
+                yield touch
+            if when < at - self.around:
+                return

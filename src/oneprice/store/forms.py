@@ -3,27 +3,43 @@
 import heapq
 import re
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from oneprice.model.units import Nanos
+from oneprice.model.units import MICRO, SECOND, Nanos
 from oneprice.store.contract import Finding, Record, TapeKind
 from oneprice.store.files import Unreadable, lines, nanos
 
 Item = Record | Finding
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 _STAMP = re.compile(rb'"(?:ts|E)"\s*:\s*"?(\d{10,19})')
+_OTHER_STAMP = re.compile(
+    rb'"time(?:stamp)?"\s*:\s*"?(?:(\d{13,19})|(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z))'
+)
 _SYMBOL = re.compile(rb'"s(?:ymbol)?"\s*:\s*"([A-Z0-9_]+)"')
 
 
 def stamped(frame: bytes) -> Nanos:
-    """The venue's own time in a frame (its field ts or E), 0 where there is none to be read."""
-    found = _STAMP.search(frame)
+    """The venue's own time in a frame, 0 where there is none to be read.
+
+    Most say it in a field ts or E, some in time or timestamp, as a number or an ISO time.
+    """
+    found = _STAMP.search(frame) or _OTHER_STAMP.search(frame)
     try:
-        return nanos(found[1]) if found else Nanos(0)
+        if found is None:
+            return Nanos(0)
+        return nanos(found[1]) if found[1] else _moment(found[2].decode())
     except ValueError:
         return Nanos(0)
+
+
+def _moment(text: str) -> Nanos:
+    since = datetime.fromisoformat(text) - _EPOCH
+    return Nanos((since.days * 86_400 + since.seconds) * SECOND + since.microseconds * MICRO)
 
 
 def raw_lines(path: Path, source: str) -> Iterator[Item]:
@@ -91,6 +107,19 @@ def tabbed(path: Path, source: str) -> Iterator[Item]:
             base = stamp - int(head)
     for _, ticks, frame in kept:
         yield Record(base + ticks, source, TapeKind.FRAME, frame)
+
+
+def one_message(path: Path, source: str) -> Iterator[Item]:
+    """A file that is one frame, written over many lines; its own stamp says when it came.
+
+    Raises Unreadable where it is no JSON document.
+    """
+    content = b"\n".join(line for _, line in lines(path))
+    try:
+        frame = msgspec.json.format(content, indent=-1)
+    except msgspec.DecodeError as error:
+        raise Unreadable(f"{path}: expected one JSON document: {error}") from None
+    yield Record(stamped(frame), source, TapeKind.FRAME, frame)
 
 
 class _Line(msgspec.Struct):
@@ -232,4 +261,3 @@ def _streamed(event: bytes, symbol: bytes) -> bytes:
 
 def _at(record: Item) -> int:
     return record.at if isinstance(record, Record) else 0
-

@@ -23,7 +23,9 @@ _HOSTS = {
     b"api.binance": ("binance", "spot"),
     b"okx.com": ("okx", "public"),
     b"bybit.com": ("bybit", ""),
-    b"bitmex.com": ("bitmex", ""),
+    b"bitmex.com": ("bitmex", "derivatives"),
+    b"api-futures.kucoin": ("kucoin", "futures"),
+    b"//api.kucoin": ("kucoin", "spot"),
     b"kucoin.com": ("kucoin", ""),
 }
 _MARKET_HINTS = {
@@ -34,7 +36,10 @@ _MARKET_HINTS = {
     ),
     "bybit": ((r"spot", "spot"), (r"inverse", "inverse"), (r"linear|perp", "linear")),
     "okx": ((r"", "public"),),
+    "bitmex": ((r"", "derivatives"),),
+    "kucoin": ((r"futures|contract", "futures"), (r"spot", "spot")),
 }
+_KUCOIN_TOPIC = re.compile(rb'"topic"\s*:\s*"/(market|spotMarket|contractMarket|contract)/')
 _PRIVATE = re.compile(
     rb"executionReport|outboundAccountPosition|ACCOUNT_UPDATE|ORDER_TRADE_UPDATE"
     rb"|'op': 'auth'|'topic': '(?:order|position|execution|wallet)|'event': 'login'"
@@ -73,8 +78,6 @@ def recognised(path: Path, venue: str = "", market: str = "") -> Recording:
         raise Unknown(f"{path}: not a recording of a known form: begins with {head[:40]!r}")
     found_venue, found_market = _origin(path, head)
     venue = venue or found_venue
-    if not reason and venue in ("bitmex", "kucoin"):
-        reason = f"a {venue} recording: there is no dialect of {venue}, no book is made"
     if not reason and not market and form != "connection lines":
         market = found_market
     return Recording(paths=paths, form=form, venue=venue, market=market, unread=reason)
@@ -95,6 +98,8 @@ def records(recording: Recording) -> Iterator[Record | Finding]:
             return forms.tabbed(path, source)
         case "connection lines":
             return forms.connection_lines(path, recording.venue)
+        case "one message":
+            return forms.one_message(path, source)
         case "session dump":
             return forms.session(recording.paths, recording.venue, recording.market)
         case "event lists":
@@ -126,7 +131,7 @@ def _form(path: Path, head: bytes) -> tuple[str, tuple[Path, ...], str]:
 
 def _json_form(path: Path, head: bytes) -> tuple[str, tuple[Path, ...], str]:
     if b'"table"' in head[:200]:
-        return "json document", (path,), "one bitmex message: there is no dialect of bitmex"
+        return "one message", (path,), ""
     if b'"lastUpdateId"' in head[:200] or head.lstrip().startswith(b'[{"e"'):
         stem = path.name.rpartition("_")[0]
         beside = tuple(sorted(path.parent.glob(f"{stem}_*.json"))) if stem else ()
@@ -157,7 +162,7 @@ def _origin(path: Path, head: bytes) -> tuple[str, str]:
         address = head.partition(b" ")[0]
         for host, found in _HOSTS.items():
             if host in address:
-                return found
+                return found[0], found[1] or _market_of_frames(found[0], head)
     hint = "/".join(path.parts[-3:]).lower()
     venue = next((name for name in VENUES if name in hint), "") or _venue_of_frames(head)
     market = _market_of_frames(venue, head)
@@ -174,6 +179,10 @@ def _venue_of_frames(head: bytes) -> str:
         return "bybit"
     if re.search(rb'"arg"\s*:\s*\{"channel"', head):
         return "okx"
+    if _KUCOIN_TOPIC.search(head):
+        return "kucoin"
+    if re.search(rb'"table"\s*:\s*"(orderBookL2(_25)?|quote|trade|instrument)"', head):
+        return "bitmex"
     if re.search(rb'"stream"\s*:|"e"\s*:\s*"|"lastUpdateId"|FinalUpdateId', head):
         return "binance"
     return ""
@@ -182,10 +191,14 @@ def _venue_of_frames(head: bytes) -> str:
 def _market_of_frames(venue: str, head: bytes) -> str:
     """Binance frames differ by market: only COIN-M carries ps, only futures carry pu.
 
-    Touches of futures name their kind, those of spot do not.
+    Touches of futures name their kind, those of spot do not. Topics of KuCoin begin otherwise on
+    futures; other venues need no telling here.
     """
     if venue == "okx":
         return "public"
+    if venue == "kucoin":
+        topic = _KUCOIN_TOPIC.search(head)
+        return "" if topic is None else "futures" if b"ontract" in topic[1] else "spot"
     if venue != "binance":
         return ""
     if b'"ps":' in head:
