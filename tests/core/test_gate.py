@@ -10,7 +10,7 @@ import pytest
 
 from oneprice.core.gate import DEFAULT_RULES, Approved, Gate, Refused
 from oneprice.core.strategy import Fees, Holding, HoldingLeg, Intent
-from oneprice.model.instrument import Instrument
+from oneprice.model.instrument import Instrument, Payoff
 from oneprice.model.settings import GateSettings
 from oneprice.model.units import MILLI, Lots, Money, Nanos, Side
 from tests.build import D, a_card, a_leg, a_perp, a_spot, an_intent
@@ -239,6 +239,13 @@ def test_unhedged_exposure_counts_what_is_there_already() -> None:
     gate = Gate(DEFAULT_RULES)
     assert isinstance(gate.check(lopsided, Calm(net=D("0.05"))), Approved)
     verdict = gate.check(lopsided, Calm(net=D("0.1")))
+    assert isinstance(verdict, Refused) and verdict.rule == "exposure_is_small"
+
+
+def test_a_quanto_leg_is_never_ours_as_its_coins_hang_on_another_price() -> None:
+    quanto = a_perp("beta", payoff=Payoff.QUANTO, settle="BTC", notional_min=D(0))
+    limits = GateSettings(leg_notional_max=D(10**9), venue_gross_max=D(10**9))
+    verdict = Gate(DEFAULT_RULES).check(GOOD, Calm(listed=(A, quanto), limits=limits))
     assert isinstance(verdict, Refused) and verdict.rule == "exposure_is_small"
 
 

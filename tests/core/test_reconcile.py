@@ -3,6 +3,7 @@
 from oneprice.core.strategy import Discrepancy
 from oneprice.model import events as ev
 from oneprice.model.commands import QueryAccount
+from oneprice.model.instrument import Payoff
 from oneprice.model.settings import EngineSettings, ReconcileSettings
 from oneprice.model.units import MILLI, SECOND, Lots, Nanos, Side, Ticks
 from oneprice.strategies.cross_exchange import CrossExchange
@@ -196,3 +197,22 @@ def test_a_position_first_told_by_an_audit_is_ours_and_not_an_opening() -> None:
     world.tell(ev.AccountChecked(at=Nanos(world.now), venue="alpha", market="linear"))
     assert world.engine.report.positions() == held == {A.id: 3}
     assert len(found(world)) == before
+
+
+def test_a_strange_quanto_position_counts_as_the_coins_that_would_pay_the_same() -> None:
+    quanto = a_perp(
+        "beta", "ETH", payoff=Payoff.QUANTO, settle="BTC", contract_value=D("0.000001"), lot=D(1)
+    )
+    world = a_ready_world([A, quanto], [])
+    world.quote(quanto, "2999", "3001")
+    world.turn()
+    world.tell(
+        ev.OrderFilled(
+            at=Nanos(world.now), order_id="gone", instrument=quanto.id, fill_id="f",
+            side=Side.SELL, ticks=Ticks(30_000), lots=Lots(50), fee=D(0), fee_asset="BTC",
+        )
+    )  # fmt: skip
+    # 50 x 0.000001 bitcoin of 60,000 for each dollar of ether: as 3 ether would.
+    assert world.engine._sight.asset_net("ETH") == -3
+    # 50 x 0.000001 x 3,000 = 0.15 bitcoin
+    assert world.engine._sight.venue_gross("beta") == 9_000

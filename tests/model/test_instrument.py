@@ -52,6 +52,22 @@ def test_a_quanto_contract_pays_by_its_multiplier() -> None:
     assert item.profit(Decimal(2000), Decimal(2100), 50) == Decimal("0.005")
 
 
+def test_the_coins_of_a_quanto_contract_are_not_to_be_had_from_its_own_price() -> None:
+    item = an_instrument(Payoff.QUANTO, contract_value=Decimal("0.000001"), settle="BTC")
+    with pytest.raises(ValueError, match="depends on the price of BTC"):
+        item.base_size(2_000, 50)
+    with pytest.raises(ValueError, match="depends on the price of BTC"):
+        item.base_per_lot()
+
+
+@pytest.mark.parametrize(
+    ("payoff", "asset"),
+    [(Payoff.LINEAR, "USDT"), (Payoff.INVERSE, "USDT"), (Payoff.QUANTO, "BTC")],
+)
+def test_a_value_is_counted_in_quote_except_for_quanto(payoff: Payoff, asset: str) -> None:
+    assert an_instrument(payoff, settle="BTC").notional_asset == asset
+
+
 def test_longs_pay_a_positive_rate() -> None:
     item = an_instrument()
     # Bybit v5 document, section 6.8: 0.004 * 60002.50 * 0.000087 = 0.020881 paid by the long

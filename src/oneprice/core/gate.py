@@ -190,6 +190,8 @@ def exposure_is_small(intent: Intent, facts: Facts) -> bool:
         if listed is None or notional is None:
             return False
         gross[listed.venue] = gross.get(listed.venue, ZERO) + notional
+        if listed.payoff is Payoff.QUANTO:
+            return False  # how many coins it is hangs on another asset's price: never ours
         coins = int(leg.side) * listed.base_size(leg.touch, leg.lots)
         net[listed.base] = net.get(listed.base, ZERO) + coins
     for venue, more in gross.items():
@@ -343,7 +345,7 @@ def _notional(leg: IntentLeg, facts: Facts) -> Money | None:
     listed = facts.instrument(leg.instrument)
     if listed is None:
         return None
-    rate = facts.rate(listed.quote)
+    rate = facts.rate(listed.notional_asset)
     highest = max(leg.ticks, leg.touch) if leg.side is Side.BUY else leg.touch
     return None if rate is None else listed.notional(highest, leg.lots) * rate
 

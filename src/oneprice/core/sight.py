@@ -18,6 +18,7 @@ from oneprice.model.settings import EngineSettings, GateSettings
 from oneprice.model.units import (
     HOUR,
     MILLI,
+    ROUNDED,
     ZERO,
     Asset,
     InstrumentId,
@@ -216,7 +217,7 @@ class Sight:
         listed = self._market.instrument(instrument)
         if listed is None or listed.venue != venue:
             return ZERO
-        price, rate = self._market.price(instrument), self._market.rate(listed.quote)
+        price, rate = self._market.price(instrument), self._market.rate(listed.notional_asset)
         if price is None or rate is None:
             return ZERO
         return listed.notional(listed.ticks_not_worse(price, Side.SELL), lots) * rate
@@ -228,8 +229,19 @@ class Sight:
             listed = self._market.instrument(instrument)
             price = self._market.price(instrument)
             if listed is not None and listed.base == base and price:
-                total += listed.base_size(listed.ticks_not_worse(price, Side.SELL), lots)
+                total += self._coins(listed, price, lots)
         return total
+
+    def _coins(self, listed: Instrument, price: Decimal, lots: int) -> Decimal:
+        """Exposure of a signed position in coins of base; 0 while a rate it needs is unknown."""
+        if listed.payoff is not Payoff.QUANTO:
+            return listed.base_size(listed.ticks_not_worse(price, Side.SELL), lots)
+        # A move of one in price pays so much of the settle asset: as so many coins would.
+        settle, quote = self._market.rate(listed.settle), self._market.rate(listed.quote)
+        if settle is None or not quote:
+            return ZERO
+        paid = listed.lot * lots * listed.contract_value * listed.multiplier
+        return ROUNDED.divide(paid * settle, quote)
 
     def lost_today(self) -> Money:
         """What was lost since midnight UTC, as a positive number."""

@@ -98,23 +98,42 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     # Money -----------------------------------------------------------------------------
 
     def notional(self, ticks: int, lots: int) -> Money:
-        """Value in quote of a size at a price; for inverse contracts the price does not matter."""
+        """Value of a size at a price, in quote; of quanto contracts in the settle asset.
+
+        For inverse contracts the price does not matter.
+        """
         if self.payoff is Payoff.INVERSE:
             return self.lot * lots * self.contract_value
         return self.tick * self.lot * self.contract_value * (ticks * lots)
 
+    @property
+    def notional_asset(self) -> Asset:
+        """What `notional` is counted in."""
+        return self.settle if self.payoff is Payoff.QUANTO else self.quote
+
     def base_size(self, ticks: int, lots: int) -> Decimal:
-        """Exposure in coins of base; for inverse and quanto contracts it depends on the price."""
+        """Exposure in coins of base; for inverse contracts it depends on the price.
+
+        ValueError for quanto contracts, where it depends on the price of the settle asset.
+        """
+        self._check_base_is_known()
         if self.payoff is Payoff.INVERSE:
             value = self.lot * lots * self.contract_value
             return ROUNDED.divide(value, self.tick * ticks)
         return self.lot * lots * self.contract_value * self.multiplier
 
     def base_per_lot(self) -> Decimal:
-        """Coins of base in one lot, for payoffs where that does not depend on the price."""
+        """Coins of base in one lot, for payoffs where that does not depend on any price."""
+        self._check_base_is_known()
         if self.payoff is Payoff.INVERSE:
             raise ValueError(f"{self.id}: the base of an inverse contract depends on the price")
         return self.lot * self.contract_value * self.multiplier
+
+    def _check_base_is_known(self) -> None:
+        if self.payoff is Payoff.QUANTO:
+            raise ValueError(
+                f"{self.id}: the base of a quanto contract depends on the price of {self.settle}"
+            )
 
     def profit(self, entry: Decimal, leave: Decimal, lots: int) -> Money:
         """Profit in the settle asset of a signed size held from one price to another."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from oneprice.model.instrument import instrument_id, split_id
-from oneprice.model.units import MILLI, Asset, InstrumentId, Money
+from oneprice.model.units import MILLI, ZERO, Asset, InstrumentId, Money
 from oneprice.twin.admission import price_band
 from oneprice.twin.closing import Closing
 from oneprice.twin.contract import (
@@ -63,7 +63,10 @@ class InnerExchange:
         self.now = start
         self._source = source
         self._outputs: list[Output] = []
-        self._floors = {one.instrument.id: Floor(one, source, start) for one in setup.listings}
+        self._floors = {
+            one.instrument.id: Floor(one, source, start, _lot_step(setup, one))
+            for one in setup.listings
+        }
         self._accounts = {spec.key: spec for spec in setup.accounts}
         first_id = start // MILLI * 10  # later starts get higher ids, as at a real venue
         self._vault = Vault(setup, first_id)
@@ -486,3 +489,9 @@ class InnerExchange:
             for (key, wallet, asset), cause in purses.items():
                 balance = self._solvency.balance(key, wallet, asset)
                 self._outputs.append(BalanceChanged(balance=balance, cause=cause, at=at))
+
+
+def _lot_step(setup: Setup, listing: Listing) -> Decimal:
+    """What values of a lot are rounded to, 0: they are not."""
+    step = setup.money_steps.get(listing.instrument.settle, setup.money_step)
+    return step if setup.lot_values else ZERO

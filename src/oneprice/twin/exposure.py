@@ -51,7 +51,7 @@ class Exposure:
         held = self._holdings.get(place)
         if not held.lots:
             return ZERO
-        return floor.instrument.profit(held.entry, floor.reference(), held.lots)
+        return floor.profit((held.entry, held.cost), floor.reference(), held.lots)
 
     def maintenance(self, place: Place, floor: Floor) -> Money:
         """What a position must keep: value x rate of its bracket - the bracket's deduction."""

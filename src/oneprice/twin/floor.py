@@ -49,8 +49,11 @@ class Source(Protocol):
 class Floor:
     """The state of one instrument; the exchange trades on it, the source moves it."""
 
-    def __init__(self, listing: Listing, source: Source, start: int) -> None:
+    def __init__(
+        self, listing: Listing, source: Source, start: int, lot_step: Decimal = ZERO
+    ) -> None:
         instrument = listing.instrument
+        self.lot_step = lot_step  # inverse values are rounded to it by the lot, 0: they are not
         self.listing = listing
         self.instrument = instrument
         self.id = instrument.id
@@ -98,9 +101,21 @@ class Floor:
         """Size times price in the settle asset (spot: quote); for inverse size over price."""
         instrument = self.instrument
         size = instrument.size(lots) * instrument.contract_value
-        if instrument.payoff is Payoff.INVERSE:
+        if instrument.payoff is not Payoff.INVERSE:
+            return size * price
+        if not self.lot_step:
             return ROUNDED.divide(size, price)
-        return size * price
+        one = instrument.lot * instrument.contract_value
+        return ROUNDED.divide(one, price).quantize(self.lot_step) * lots
+
+    def profit(self, held: tuple[Decimal, Money], price: Decimal, lots: int) -> Money:
+        """Of a signed size held from an entry price, which was worth a cost, to a price."""
+        entry, cost = held
+        if not self.lot_step:
+            return self.instrument.profit(entry, price, lots)
+        gain = self.value(price, abs(lots)) - cost
+        inverse = self.instrument.payoff is Payoff.INVERSE
+        return gain if (lots > 0) is not inverse else -gain
 
     def average(self, value: Money, lots: int) -> Decimal:
         """The price at which a size has this value."""

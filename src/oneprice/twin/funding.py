@@ -32,7 +32,9 @@ def _settle_one(
     key, _, index = place
     instrument = floor.instrument
     lots = hall.holdings.get(place).lots
-    amount = hall.vault.rounded(instrument.funding(mark, lots, rate), instrument.settle)
+    value = floor.value(mark, abs(lots))
+    paid = value * rate if lots > 0 else -value * rate  # above zero: longs pay
+    amount = hall.vault.rounded(-paid, instrument.settle)
     settled = FundingSettled(
         id=hall.docket.next_fill_id(),
         account=key,
@@ -41,7 +43,7 @@ def _settle_one(
         lots=lots,
         rate=rate,
         mark=mark,
-        value=floor.value(mark, abs(lots)),
+        value=value,
         amount=amount,
         asset=instrument.settle,
         at=due,

@@ -4,9 +4,10 @@ from decimal import Decimal
 
 import msgspec
 
-from oneprice.model.instrument import Instrument, Payoff
+from oneprice.model.instrument import Payoff
 from oneprice.model.units import ROUNDED, ZERO, InstrumentId, Money, Side
 from oneprice.twin.contract import Refusal
+from oneprice.twin.floor import Floor
 
 Place = tuple[str, InstrumentId, int]  # account key, instrument, position index
 
@@ -16,6 +17,7 @@ class Holding(msgspec.Struct, kw_only=True):
 
     lots: int = 0
     entry: Decimal = ZERO
+    cost: Money = ZERO  # what it was worth at entry, positive
     realised: Money = ZERO
     realised_ever: Money = ZERO
     fees: Money = ZERO  # since it was opened
@@ -60,7 +62,7 @@ class Holdings:
         return sorted({place[0]: None for place, held in self._held.items() if held.lots})
 
     def trade(
-        self, place: Place, instrument: Instrument, side: Side, trade: tuple[Decimal, int], at: int
+        self, place: Place, floor: Floor, side: Side, trade: tuple[Decimal, int], at: int
     ) -> Change:
         """Applies a fill (price, lots): first it closes, what is left opens."""
         price, lots = trade
@@ -70,7 +72,10 @@ class Holdings:
         realised = ZERO
         if closed:
             direction = 1 if held.lots > 0 else -1
-            realised = instrument.profit(held.entry, price, closed * direction)
+            part = _part(held, closed, floor.lot_step)
+            realised = floor.profit((held.entry, part), price, closed * direction)
+            held.cost -= part
+        held.cost += floor.value(price, lots - closed)
         after = held.lots + signed
         if held.lots == 0 or held.lots * after < 0:  # opened, or turned around
             held.created_at = at
@@ -83,7 +88,8 @@ class Holdings:
         elif closed:
             held.realised += realised
         else:
-            held.entry = _average(instrument.payoff, (held.entry, abs(held.lots)), (price, lots))
+            payoff = floor.instrument.payoff
+            held.entry = _average(payoff, (held.entry, abs(held.lots)), (price, lots))
         held.lots = after
         held.realised_ever += realised
         held.updated_at = at
@@ -141,6 +147,14 @@ class Holdings:
         if self.hedged(key, market) == on:
             raise Refusal("mode_unchanged", f"position mode of {market}")
         self._hedged[key, market] = on
+
+
+def _part(held: Holding, closed: int, step: Decimal) -> Money:
+    """What of a position's cost belongs to the lots that are closed; the last take the rest."""
+    if closed == abs(held.lots):
+        return held.cost
+    part = ROUNDED.divide(held.cost * closed, Decimal(abs(held.lots)))
+    return part.quantize(step) if step else part
 
 
 def _average(payoff: Payoff, before: tuple[Decimal, int], added: tuple[Decimal, int]) -> Decimal:

@@ -132,6 +132,10 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     insurance: dict[Asset, Money] = {}  # what the fund holds at the start
     quote_fees: bool = False  # spot fees in quote, held with a buy; else in the coin received
     margin_mode: str = "cross"  # of instruments whose mode an account never set
+    mode_while_open: bool = False  # margin modes may change under positions and orders
+    # Inverse values are rounded to the money step by the lot, and profit is the difference of
+    # such values, so that the costs of fills add up to the wallet exactly.
+    lot_values: bool = False
 
 
 # Orders -----------------------------------------------------------------------------------
@@ -324,6 +328,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     bankruptcy: Decimal = ZERO  # price at which its margin is gone, 0 where none
     tier: int = 1  # RiskTier.number it stands in
     adl_rank: int = 0  # 1 (last) to 5 (first to be deleveraged), 0 when flat
+    cost: Money = ZERO  # what it was worth at entry, positive, in settle
     fees: Money = ZERO  # of this position since it was opened, above zero is a cost
     funding: Money = ZERO  # the same, above zero was received
 

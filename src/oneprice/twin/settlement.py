@@ -134,7 +134,7 @@ class Settlement:
         place = (order.account, floor.id, order.position_index)
         isolated = hall.holdings.mode(order.account, floor.id, hall.setup.margin_mode)
         change = hall.holdings.trade(
-            place, instrument, order.side, (posting.price, posting.lots), at
+            place, floor, order.side, (posting.price, posting.lots), at
         )
         if isolated == "isolated":
             self._set_margin_aside(place, floor, posting, change.closed_lots)

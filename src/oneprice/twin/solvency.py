@@ -151,6 +151,7 @@ class Solvency:
             sequence=floor.sequence,
             margin_mode="isolated" if self.exposure.isolated(place) else "cross",
             margin=held.margin,
+            cost=held.cost,
             bankruptcy=price_where(floor, held.lots, cushion, None).quantize(tick),
             tier=bracket.number,
             adl_rank=self.exposure.rank(place, floor),

@@ -126,6 +126,8 @@ def default_setup(
         client_ids_forever=venue not in ("binance", "okx"),
         quote_fees=venue == "kucoin",
         margin_mode="isolated" if venue == "kucoin" else "cross",
+        mode_while_open=venue == "bitmex",
+        lot_values=venue == "bitmex",
         money_step=_MONEY_STEP.get(venue, Decimal("1E-8")),
         money_steps=_MONEY_STEPS.get(venue, {}),
         taped=taped,

@@ -31,9 +31,11 @@ class Terms:
             raise Refusal("nothing_changed", f"leverage {leverage}")
         cost = self._margin(key, floor)
         holdings.set_leverage(key, floor.id, leverage)
-        if leverage < before and not self._payable(key, floor, self._margin(key, floor) - cost):
-            holdings.set_leverage(key, floor.id, before)
+        more = self._margin(key, floor) - cost
+        holdings.set_leverage(key, floor.id, before)  # what is free is seen under the old one
+        if leverage < before and not self._payable(key, floor, more):
             raise Refusal("insufficient_margin", f"leverage {leverage}")
+        holdings.set_leverage(key, floor.id, leverage)
         try:
             self._move_margins(key, floor)
         except Refusal:
@@ -46,8 +48,29 @@ class Terms:
             raise Refusal("margin_mode", f"{mode!r}: expected one of {', '.join(MODES)}")
         if holdings.mode(key, floor.id, self._hall.setup.margin_mode) == mode:
             raise Refusal("mode_unchanged", f"margin mode {mode}")
-        self._check_idle(key, floor)
+        if not self._hall.setup.mode_while_open:
+            self._check_idle(key, floor)
+        self._set_mode(key, floor, mode)
+
+    def _set_mode(self, key: str, floor: Floor, mode: str) -> None:
+        """Isolating sets the margin of open positions aside, where the wallet has it."""
+        holdings, settle = self._hall.holdings, floor.instrument.settle
+        exposure = self._hall.solvency.exposure
+        held = {index: holdings.get((key, floor.id, index)) for index in INDICES}
+        held = {index: one for index, one in held.items() if one.lots}
+        wanted: dict[int, Money] = {}
+        for index, one in held.items():
+            rate = exposure.initial_rate((key, floor.id, index), floor)
+            margin = floor.value(one.entry, abs(one.lots)) * rate
+            wanted[index] = self._hall.vault.rounded(margin, settle) if mode == MODES[1] else ZERO
+        # A cross position has its initial margin reserved already: only the difference is new.
+        more = sum(wanted.values(), ZERO) - self._margin(key, floor)
+        if held and mode == MODES[1] and not self._payable(key, floor, more):
+            raise Refusal("insufficient_margin", f"{more:f} {settle} to isolate")
         holdings.set_mode(key, floor.id, mode)
+        for index, one in held.items():
+            one.margin = wanted[index]
+            holdings.dirty[key, floor.id, index] = "margin"
 
     def set_risk_limit(self, key: str, floor: Floor, number: int) -> None:
         tiers = {tier.number: tier for tier in tiers_of(floor)}

@@ -4,6 +4,12 @@ A dialect is data and deterministic objects: bytes in, events out; commands in, 
 opens no socket, reads no clock and keeps no order. The shell does the talking: it connects the
 sockets that the Spec names, logs in, subscribes, keeps the heartbeat, paces, retries, resyncs.
 
+Where a command means nothing to a venue its answer is `()`; an unsupported one raises ValueError.
+Host keys that end in "rest" are HTTP, all others sockets; `hosts["live"]` names every one of them.
+An Ack "subscribe" or "unsubscribe" carries the request id, "login" and "key" the socket, "clock"
+and the rest stand alone. `batch` is asked for cancels that leave together: without batches, encode
+each.
+
 How the shell uses a dialect
   start      load instruments: each `Feed.instruments()` request is sent; its answer goes to
              `Feed.answered`, which yields InstrumentListed (and knows the grids from then on).
@@ -29,8 +35,8 @@ How the shell uses a dialect
   orders     `Trade.encode(command, at)` gives requests; each is signed by `Trade.sign` at the very
              moment of sending with the venue's time; answers come back through `Trade.decode`
              (socket) or `Trade.answered` (HTTP; status 0 means no answer: timeout or lost).
-  batch      several commands of one kind for one venue go to `Trade.batch`, which puts them into as
-             few requests as the venue allows.
+  batch      several commands of one kind for one venue go to `Trade.batch`, which puts them into
+             as few requests as the venue allows.
   history    `Feed.history(...)` gives the first request for a range of the past; answers yield
              FundingSettled or CandleClosed, pages come by `follow_ups`.
   more       after each `answered` the shell sends what `follow_ups()` hands over, once: further
@@ -57,14 +63,17 @@ class Ping(msgspec.Struct, frozen=True):
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
-    """One allowance of a venue. `bucket` is what requests name in `cost`."""
+    """One allowance of a venue, as it publishes it. `bucket` is what requests name in `cost`."""
 
     bucket: str
     count: int
     per_ms: int
+    slack_ms: int = 0  # we let the window last so much longer, of our own accord
+    each: bool = False  # one for each subject: requests name it `bucket:subject`
     window: Literal["rolling", "calendar"] = "rolling"
     used_header: str = ""  # response header (lower case) with what is used in this window
     left_header: str = ""  # or with what is left
+    limit_header: str = ""  # and with the count that the venue grants this account today
     reset_header: str = ""  # and when it is full again, epoch ms
 
 
@@ -103,6 +112,9 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[Limit, ...]
     refusals: Mapping[str, str]  # the venue's code -> our word, see REFUSALS
     features: frozenset[str]  # words of FEATURES
+    # Markets whose orders the dead man's switch cancels; none named: all of them.
+    dead_man_markets: tuple[str, ...] = ()
+    tells_adl: bool = True  # False: a deleveraging is told in the words of a liquidation
     closed: str = ""  # why nobody can trade here for real any more; "" where one can
     clock_ahead_ms_max: int = 1000  # how far our stamps may run ahead of the venue
 
@@ -138,6 +150,7 @@ REFUSALS: tuple[str, ...] = (
 # What a venue's dialect and twin may have. Each one is proven by a conformance card.
 FEATURES: tuple[str, ...] = (
     "books",
+    "book_sequence",  # numbered: one lost frame is noticed with the next
     "trades",
     "touch",  # best bid and ask as a stream of its own, or in the ticker
     "mark",

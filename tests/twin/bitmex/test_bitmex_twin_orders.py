@@ -286,8 +286,9 @@ async def test_cross_leverage_risk_limit_and_the_old_way_to_close(venue: Any) ->
     row = await venue.ask("POST", "/position/riskLimit", {"symbol": "XBTUSD", "riskLimit": before})
     assert row["riskLimit"] == before
     await venue.order(ordType="Market", orderQty=-700, side=None)
-    body = await venue.ask("POST", "/position/leverage", fields)
-    assert (venue.status, "while there are" in body["error"]["message"]) == (400, True)
+    row = await venue.ask("POST", "/position/leverage", fields)  # under an open position, too
+    assert (row["leverage"], row["crossMargin"], row["currentQty"]) == (5, False, -700)
+    assert abs(row["posMargin"] * 5 - abs(row["posCost"])) < 100
     row = await venue.ask("POST", "/order/closePosition", {"symbol": "XBTUSD"})
     assert (row["side"], row["cumQty"], row["execInst"]) == ("Buy", 700, "Close")
 

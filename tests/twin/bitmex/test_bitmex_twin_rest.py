@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from oneprice.twin.dialects.bitmex.auth import signature
+from oneprice.twin.dialects.bitmex.envelope import iso
 from oneprice.twin.dialects.bitmex.limits import Bucket, Limited, Limiter
 
 SECOND = 1_000_000_000
@@ -177,8 +178,10 @@ async def test_mark_price_is_index_and_what_is_left_of_the_funding_rate(venue: A
 
 
 async def test_tables_are_filtered_narrowed_turned_and_paged(venue: Any) -> None:
-    await asyncio.sleep(0.3)
     rows = await venue.get("/trade", symbol="XBTUSD", count=1000)
+    while len(rows) < 2:
+        await asyncio.sleep(0.1)
+        rows = await venue.get("/trade", symbol="XBTUSD", count=1000)
     newest = await venue.get("/trade", symbol="XBTUSD", count=2, reverse="true")
     assert newest[0] == rows[-1] or newest[0]["timestamp"] >= rows[-1]["timestamp"]
     second = await venue.get("/trade", symbol="XBTUSD", count=1, start=1)
@@ -232,6 +235,14 @@ async def test_other_public_tables_answer(venue: Any) -> None:
     assert len(history) == 3 and "fundingRate" in history[0]
     index = await venue.get("/trade", symbol=".BXBT", count=2)
     assert {row["size"] for row in index} == {0}
+    everything = await venue.get("/trade", symbol=".BXBT", count=1000)
+    stamps = [row["timestamp"] for row in everything]
+    assert stamps == sorted(set(stamps))
+    (bar,) = venue.exchange.candles("bitmex:derivatives:XBTUSD", "index", 60_000, limit=2)[:1]
+    minute = iso(bar.start_ms * 10**6)[:16]
+    newest = await venue.get("/trade", symbol=".BXBT", count=12, reverse="true")
+    told = [row["price"] for row in newest if row["timestamp"].startswith(minute)]
+    assert (told[-1], max(told), min(told), told[0]) == (bar.open, bar.high, bar.low, bar.close)
     names = [row["symbol"] for row in await venue.get("/instrument/indices")]
     assert ".BXBT" in names and ".BETH" in names
     parts = await venue.get("/instrument/compositeIndex", symbol=".BXBT", count=2, reverse="true")

@@ -121,6 +121,8 @@ def test_bars_sum_up_and_reach_into_the_time_before_the_start() -> None:
     assert [one.closed for one in minutes] == [True] * 199 + [False]
     assert all(one.low <= min(one.open, one.close) for one in minutes)
     assert all(one.high >= max(one.open, one.close) for one in minutes)
+    # Every bar opens where the one before closed, the first one of the twin's own time too.
+    assert all(after.open == one.close for one, after in itertools.pairwise(minutes[-4:]))
     five = exchange.candles(name, "trade", 300_000, limit=3)
     inside = [one for one in minutes if one.start_ms >= five[-1].start_ms]
     assert five[-1].close == inside[-1].close

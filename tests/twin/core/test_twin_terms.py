@@ -131,6 +131,74 @@ def test_the_margin_mode_changes_only_while_nothing_is_open(binance: Bench) -> N
         binance.exchange.set_margin_mode(binance.key, name, "shared", binance.tick())
 
 
+def test_where_a_venue_allows_it_an_open_position_is_isolated_and_given_back(
+    bitmex: Bench,
+) -> None:
+    where = "derivatives:XBTUSD"
+    name = bitmex.name(where)
+    bitmex.deep(where, "60000", "100000")
+    bitmex.mark(where, "60000")
+    bitmex.order(where, Side.BUY, "", "60000")
+    bitmex.order(where, Side.BUY, "59000", "100")
+
+    def held() -> tuple[str, Decimal]:
+        position = bitmex.exchange.position(bitmex.key, name)
+        return position.margin_mode, position.margin
+
+    cushion = bitmex.exchange.position(bitmex.key, name).liquidation
+    bitmex.exchange.set_margin_mode(bitmex.key, name, "isolated", bitmex.tick())
+    assert held() == ("isolated", pytest.approx(Decimal("0.01"), abs=Decimal("0.0001")))  # 100 x
+    assert bitmex.exchange.position(bitmex.key, name).liquidation > cushion
+    bitmex.exchange.set_leverage(bitmex.key, name, Decimal(2), bitmex.tick())
+    assert held() == ("isolated", pytest.approx(Decimal("0.5"), abs=Decimal("0.001")))
+    bitmex.exchange.set_margin_mode(bitmex.key, name, "cross", bitmex.tick())
+    assert held() == ("cross", 0)
+
+
+def test_a_position_is_not_isolated_with_margin_that_is_not_there(bitmex: Bench) -> None:
+    where = "derivatives:XBTUSD"
+    name = bitmex.name(where)
+    bitmex.deep(where, "60000", "900000")
+    bitmex.mark(where, "60000")
+    bitmex.order(where, Side.SELL, "", "900000")  # 15 bitcoin
+    bitmex.mark(where, "70000")  # 2.1 of 5 are lost, and it needs 2.6
+    bitmex.exchange.set_leverage(bitmex.key, name, Decimal(5), bitmex.tick())
+    with pytest.raises(Refusal, match="insufficient_margin"):
+        bitmex.exchange.set_margin_mode(bitmex.key, name, "isolated", bitmex.tick())
+    assert bitmex.exchange.margin_mode(bitmex.key, name) == "cross"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([Side.BUY, Side.SELL]),
+            st.integers(1, 9),
+            st.integers(550_000, 650_000),
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+@settings(max_examples=25, deadline=None)
+def test_costs_and_fees_of_inverse_fills_add_up_to_the_wallet_in_satoshi(
+    trades: list[tuple[Side, int, int]],
+) -> None:
+    bench = still("bitmex")
+    where, satoshi = "derivatives:XBTUSD", Decimal("1E-8")
+    before, paid = bench.total("XBT"), Decimal(0)
+    held = sum(side * count for side, count, _ in trades)
+    back = (Side.SELL if held > 0 else Side.BUY, abs(held), 600_000)
+    for side, count, ticks in [*trades, back] if held else trades:
+        bench.deep(where, str(Decimal(ticks) / 10), "1000000")
+        bench.order(where, side, "", str(count * 100))
+        for fill in bench.exchange.fills(bench.key)[-1:]:  # deep: one fill each
+            price = bench.exchange.floors[bench.name(where)].instrument.price(fill.ticks)
+            worth = (100 / price).quantize(satoshi) * fill.lots
+            assert fill.value == worth
+            paid += worth * side - (worth * fill.fee_rate).quantize(satoshi)
+    assert bench.total("XBT") - before == paid
+
+
 def test_isolated_margin_grows_shrinks_and_can_be_added_and_taken_back(binance: Bench) -> None:
     name = binance.name(SWAP)
     binance.exchange.set_margin_mode(binance.key, name, "isolated", binance.tick())

@@ -44,6 +44,8 @@ def test_the_spec_says_that_the_venue_is_closed_and_uses_the_words_of_the_house(
     assert "closed" in SPEC.closed
     assert set(SPEC.refusals.values()) <= set(REFUSALS)
     assert set(FEATURES) >= SPEC.features
+    assert "batch" not in SPEC.features  # bulk orders were withdrawn, only cancels go together
+    assert not SPEC.tells_adl
     costs = {name for socket in SPEC.sockets for name, _ in socket.connect_cost}
     assert costs <= {limit.bucket for limit in SPEC.limits}
 
@@ -51,17 +53,26 @@ def test_the_spec_says_that_the_venue_is_closed_and_uses_the_words_of_the_house(
 def test_each_kind_of_contract_is_worth_what_the_document_computes() -> None:
     feed, _ = dialect()
     inverse, quanto, linear = (feed.listed[name] for name in (XBTUSD, ETHUSD, XBTUSDT))
-    assert (inverse.payoff, inverse.settle, inverse.contract_value) == (Payoff.INVERSE, "XBT", 1)
+    assert (inverse.payoff, inverse.settle, inverse.contract_value) == (Payoff.INVERSE, "BTC", 1)
     # Section 12: long 1000 at 98000, value at 98500: +5180 satoshi, rounded by lots of 100.
     profit = inverse.profit(Decimal(98000), Decimal(98500), 10)
     assert abs(profit * 10**8 - 5180) < 1
-    assert (quanto.payoff, quanto.settle) == (Payoff.QUANTO, "XBT")
+    assert (quanto.payoff, quanto.settle) == (Payoff.QUANTO, "BTC")
     assert quanto.profit(Decimal(2000), Decimal(2001), 1) == Decimal("0.000001")  # 100 XBt
     assert (linear.payoff, linear.settle) == (Payoff.LINEAR, "USDT")
     assert linear.base_per_lot() == Decimal("0.0001")
     dated = feed.listed[DATED]
     assert (dated.funding_interval_ms, dated.expiry) == (0, 1_798_200_000 * 10**9)
     assert inverse.funding_interval_ms == 8 * 3_600_000
+
+
+def test_bitcoin_is_called_as_everywhere_else_so_that_pairs_are_formed() -> None:
+    feed, _ = dialect()
+    inverse, linear = feed.listed[XBTUSD], feed.listed[XBTUSDT]
+    assert (inverse.symbol, inverse.base, inverse.quote, inverse.settle) == (
+        "XBTUSD", "BTC", "USD", "BTC",
+    )  # fmt: skip
+    assert (linear.symbol, linear.base, linear.settle) == ("XBTUSDT", "BTC", "USDT")
 
 
 @pytest.mark.parametrize(

@@ -328,3 +328,12 @@ def test_frames_that_are_deep_or_huge_are_read_or_rejected() -> None:
     for raw in (deep, huge[:200_000], b'{"table":"x' + b"x" * 10_000_000 + b'"}'):
         assert isinstance(feed.decode("public", raw, AT)[0], FrameRejected)
         assert isinstance(trade.decode("private", raw, AT)[0], FrameRejected)
+
+
+def test_what_the_risk_limit_forbids_is_too_large() -> None:
+    _, trade = dialect()
+    (request,) = trade.encode(placing(), AT)
+    text = "Value of position and orders exceeds position Risk Limit"
+    said = msgspec.json.encode({"error": {"message": text, "name": "HTTPError"}})
+    (event,) = trade.answered(Answer(tag=request.tag, status=400, body=said, order_id="o-1"), AT)
+    assert isinstance(event, OrderRefused) and event.reason == "too_large"

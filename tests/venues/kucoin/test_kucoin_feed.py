@@ -243,15 +243,6 @@ def test_the_clock_is_in_milliseconds() -> None:
     assert isinstance(ack, Ack) and (ack.kind, ack.text) == ("clock", "1767323045678")
 
 
-def test_the_venues_own_allowance_is_told_once_and_again_when_it_changes() -> None:
-    feed = FACTORY.listed_feed()
-    (limit, _) = feed.answered(ok("clock", 1767323045678, gw_ratelimit_limit="2000"), AT)
-    assert isinstance(limit, Ack) and limit.kind == "limit" and limit.limit is not None
-    assert (limit.limit.bucket, limit.limit.count, limit.limit.per_ms) == ("public", 2000, 30_000)
-    assert len(feed.answered(ok("clock", 1, gw_ratelimit_limit="2000"), AT)) == 1
-    assert len(feed.answered(ok("clock", 1, gw_ratelimit_limit="3000"), AT)) == 2
-
-
 @pytest.mark.parametrize(
     ("left", "reset", "pause_ms"),
     [("0", "12345", 12_345), ("57", "12345", 1_000), ("", "", 1_000)],
@@ -335,6 +326,21 @@ def test_bars_of_both_hosts_have_their_own_columns_and_windows() -> None:
     )  # fmt: skip
     (more,) = feed.follow_ups()
     assert f"from={start + 449 * 60000 + 1}" in more.query
+
+
+def test_the_venues_clock_and_not_ours_says_which_bar_is_over() -> None:
+    feed = FACTORY.listed_feed()
+    start = AT // 60_000_000_000 * 60_000
+    wanted = HistoryWanted(instrument=LINEAR, kind="trade", start_ms=start, end_ms=start)
+    row = [start, 1, 3, 1, 2, 9]
+
+    def bars() -> int:
+        (request,) = feed.history(wanted)
+        return len(feed.answered(ok(request.tag, [row]), AT))
+
+    assert bars() == 0
+    feed.answered(ok(feed.clock().tag, start + 60_000), AT)
+    assert bars() == 1
 
 
 def test_a_bar_that_is_still_running_is_not_history() -> None:

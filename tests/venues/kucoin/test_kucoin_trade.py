@@ -19,12 +19,10 @@ from oneprice.model.commands import (
     TimeInForce,
 )
 from oneprice.model.events import (
-    AccountChecked,
     BalanceReported,
     FeesReported,
     FrameRejected,
     KeyReported,
-    LeverageReported,
     OpenOrderReported,
     OrderAccepted,
     OrderEnded,
@@ -32,7 +30,6 @@ from oneprice.model.events import (
     OrderMissing,
     OrderRefused,
     OrderUncertain,
-    PositionReported,
 )
 from oneprice.model.units import Lots, Side, Ticks
 from oneprice.venues.contract import REFUSALS, Ack, Answer, Credentials, Output
@@ -196,70 +193,6 @@ def test_a_spot_account_is_checked_when_everything_is_in() -> None:
     assert [e.total for e in out if isinstance(e, BalanceReported)] == [0]
 
 
-def futures_answers(trade: KucoinTrade, data: dict[str, object]) -> list[Output]:
-    out: list[Output] = []
-    for request in trade.encode(QueryAccount(venue="kucoin", market="futures"), AT):
-        what = request.tag.split(":")[2].partition(".")[0]
-        out += trade.answered(ok(request.tag, data[what]), AT)
-    return out
-
-
-FUTURES: dict[str, object] = {
-    "positions": [],
-    "orders": {"currentPage": 1, "totalPage": 0, "items": []},
-    "mode": {"positionMode": 0},
-    "overview": {"accountEquity": 10, "unrealisedPNL": -1, "availableBalance": 9,
-                 "currency": "USDT"},
-    "fees": {"symbol": "XBTUSDTM", "takerFeeRate": "0.0006", "makerFeeRate": "0.0002"},
-    "margin": {"symbol": "XBTUSDTM", "marginMode": "ISOLATED"},
-    "leverage": {"symbol": "XBTUSDTM", "leverage": "3"},
-    "funding": {"dataList": [], "hasMore": False},
-}  # fmt: skip
-
-
-def test_an_isolated_contract_gets_its_leverage_with_each_order() -> None:
-    trade = trader(leverage=2)
-    out = futures_answers(trade, FUTURES)
-    assert isinstance(out[-1], AccountChecked)
-    assert "LeverageReported" not in names(out)
-    assert [e.total for e in out if isinstance(e, BalanceReported)] == [11]
-    (request,) = trade.encode(place("arb-1", LINEAR), AT)
-    body = msgspec.json.decode(request.body)
-    assert (body["marginMode"], body["leverage"]) == ("ISOLATED", 2)
-    command = SetLeverage(instrument=LINEAR, leverage=Decimal(7))
-    (probe,) = trade.encode(command, AT)
-    assert probe.path == "/api/v2/position/getMarginMode"
-    (event,) = trade.answered(ok(probe.tag, {"marginMode": "ISOLATED"}), AT)
-    assert isinstance(event, LeverageReported)
-    assert (event.leverage, event.margin) == (7, "isolated")
-    (request,) = trade.encode(place("arb-2", LINEAR), AT)
-    assert msgspec.json.decode(request.body)["leverage"] == 7
-
-
-def test_what_we_dealt_in_is_told_flat_and_a_page_is_turned() -> None:
-    trade = trader()
-    trade.encode(place("arb-1", INVERSE), AT)
-    pages = FUTURES | {"margin": {"marginMode": "CROSS"}}
-    pages["orders"] = {"currentPage": 1, "totalPage": 2, "items": []}
-    out = futures_answers(trade, pages)
-    assert "AccountChecked" not in names(out)
-    (more,) = trade.follow_ups()
-    assert more.query == "status=active&pageSize=100&currentPage=2"
-    out = list(trade.answered(ok(more.tag, {"currentPage": 2, "totalPage": 2, "items": []}), AT))
-    flat = [e.instrument for e in out if isinstance(e, PositionReported) and e.lots == 0]
-    assert flat == [INVERSE] and isinstance(out[-1], AccountChecked)
-
-
-@pytest.mark.parametrize(
-    "broken", ["positions", "mode", "overview", "margin", "leverage", "orders", "funding"]
-)
-def test_an_account_with_one_bad_answer_is_not_checked(broken: str) -> None:
-    trade = trader()
-    bad: object = {} if broken in ("orders", "funding") else [{"symbol": 7}]
-    out = futures_answers(trade, FUTURES | {broken: bad})
-    assert "FrameRejected" in names(out) and "AccountChecked" not in names(out)
-
-
 def test_a_key_that_can_move_money_is_told_as_such() -> None:
     trade = trader()
     trade.encode(QueryKey(venue="kucoin"), AT)
@@ -394,6 +327,7 @@ def test_the_dead_mans_switch_is_renewed_thrice_within_its_patience() -> None:
     assert every_ms == 3_333 and request.signed and request.host == "spot_rest"
     body = msgspec.json.decode(request.body)
     assert body == {"timeout": 10, "symbols": "BTC-USDT,ETH-USDT"}
+    assert SPEC.dead_man_markets == ("spot",)  # futures have none that is documented
     ((_, least),) = trader(dead_man_ms=1).keep_alive()
     assert msgspec.json.decode(least.body)["timeout"] == 5
     trade = trader(dead_man_ms=9_500)
@@ -470,8 +404,7 @@ def test_a_refusal_for_rate_pauses_the_pool_of_its_order() -> None:
     trade.encode(place("a", LINEAR), AT)
     answer = no("place:a", "429000", "Too Many Requests", 429, gw_ratelimit_remaining="0",
                 gw_ratelimit_reset="2500", gw_ratelimit_limit="2000")  # fmt: skip
-    limit, rate, refused = trade.answered(answer, AT)
-    assert isinstance(limit, Ack) and limit.bucket == "futures"
+    rate, refused = trade.answered(answer, AT)
     assert isinstance(rate, Ack) and rate.bucket == "futures"
     assert rate.until_ms == AT // 10**6 + 2500
     assert isinstance(refused, OrderRefused) and refused.reason == "rate_limited"

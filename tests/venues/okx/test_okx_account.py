@@ -228,4 +228,4 @@ def test_a_mode_that_we_do_not_know_is_told_and_not_taken_for_another() -> None:
     assert trade.answered(answer("key:rate", [{"accRateLimit": ""}]), AT) == []
     (ack,) = trade.answered(answer("key:rate", [{"accRateLimit": "2000"}]), AT)
     assert isinstance(ack, Ack)
-    assert ack.limit == Limit(bucket="account_orders", count=1_800, per_ms=2_000)
+    assert ack.limit == Limit(bucket="account_orders", count=2_000, per_ms=2_000)

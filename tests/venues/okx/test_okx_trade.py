@@ -49,12 +49,12 @@ def test_orders_of_one_kind_leave_together_and_twenty_at_most() -> None:
     assert [arg["clOrdId"] for arg in frame["args"]] == [f"p{number}" for number in range(20)]
     assert first.order_ids == tuple(f"p{number}" for number in range(20))
     assert (first.order_id, first.places) == ("", True)
-    assert dict(first.cost) == {"place_many": 20, "account_orders": 20}
+    assert dict(first.cost) == {"place_many:BTC-USDT-SWAP": 20, "account_orders": 20}
     # One order alone counts, and is sent, as a single one.
     assert (sent(rest)["op"], rest.tag, rest.order_id) == ("order", "place:p20", "p20")
-    assert dict(rest.cost) == {"place": 1, "account_orders": 1}
+    assert dict(rest.cost) == {"place:BTC-USDT-SWAP": 1, "account_orders": 1}
     assert sent(cancels)["op"] == "batch-cancel-orders"
-    assert dict(cancels.cost) == {"cancel_many": 2}
+    assert dict(cancels.cost) == {"cancel_many:BTC-USDT-SWAP": 2}
     assert "expTime" not in sent(cancels)
     assert not cancels.places
 
@@ -268,7 +268,7 @@ def test_cancelling_all_lists_what_is_open_and_cancels_it_in_twenties() -> None:
     *cancels, more = trade.follow_ups()
     assert [len(sent(request)) for request in cancels] == [20] * 5
     assert sent(cancels[0])[0] == {"instId": "BTC-USDT-SWAP", "ordId": "0"}
-    assert cancels[4].cost == (("cancel_many", 20),)
+    assert cancels[4].cost == (("cancel_many:BTC-USDT-SWAP", 20),)
     assert len(cancels[4].order_ids) == 19  # the last is not ours, and cancelled as well
     assert more.query.endswith("&after=99")
     item = {"ordId": "0", "clOrdId": "c0", "sCode": "51400", "sMsg": "gone"}
@@ -301,6 +301,12 @@ def test_leverage_of_isolated_sides_is_set_for_each() -> None:
     assert sent(requests[0])["lever"] == "10"
 
 
+def test_every_instrument_has_an_allowance_of_its_own_and_the_account_one_for_all() -> None:
+    (both,) = new_trade().batch([place("a"), place("b", instrument=SPOT)], AT)
+    expected = {"place_many:BTC-USDT-SWAP": 1, "place_many:BTC-USDT": 1, "account_orders": 2}
+    assert dict(both.cost) == expected
+
+
 # Facts -----------------------------------------------------------------------------------
 
 
@@ -313,6 +319,6 @@ def test_every_refusal_is_a_word_of_ours_and_every_cost_has_an_allowance() -> No
     requests += trade.encode(QueryOrder(order_id="q1", instrument=SWAP), AT)
     for request in requests:
         assert request.cost
-        assert {name for name, _ in request.cost} <= buckets
+        assert {name.partition(":")[0] for name, _ in request.cost} <= buckets
     for socket in SPEC.sockets:
         assert {name for name, _ in socket.connect_cost} <= buckets

@@ -17,6 +17,9 @@ PING = Ping(b"ping", every_ms=5000, silence_ms=12_000)
 # The welcome message announced 40, later 60, elsewhere 720 connects an hour: the least is taken.
 _CONNECTS = Limit(bucket="connects", count=40, per_ms=3_600_000)
 
+# About three attempts to connect a second, by one source.
+_HANDSHAKES = Limit(bucket="handshakes", count=3, per_ms=1000)
+
 # The reset header counts seconds, which a Limit cannot say; what is left is enough to know.
 _LEFT = "x-ratelimit-remaining"
 
@@ -31,7 +34,7 @@ def _socket(name: str, *, private: bool) -> SocketSpec:
         ping=PING,
         topics_per_request=20,  # no limit is named; an ack of each echoes the whole request
         topics_max=200,
-        connect_cost=(("connects", 1),),
+        connect_cost=(("connects", 1), ("handshakes", 1)),
         needs_login=private,
     )
 
@@ -49,8 +52,11 @@ SPEC = Spec(
         Limit(bucket="public", count=30, per_ms=60_000, left_header=_LEFT),
         Limit(bucket="orders", count=10, per_ms=1000, left_header="x-ratelimit-remaining-1s"),
         _CONNECTS,
+        _HANDSHAKES,
     ),
     refusals=REFUSALS,
+    tells_adl=False,  # it says Liquidation of both (section 11)
+    # No batch: the bulk requests for new orders were withdrawn, only cancels go together.
     features=frozenset(
         (
             "books",
@@ -68,7 +74,6 @@ SPEC = Spec(
             "amend",
             "cancel",
             "cancel_all",
-            "batch",
             "post_only",
             "fill_or_kill",
             "reduce_only",

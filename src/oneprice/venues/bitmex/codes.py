@@ -28,6 +28,7 @@ REFUSALS: Mapping[str, str] = {
     "invalid ordstatus": "no_such_order",
     "existing state": "no_such_order",  # "Unable to cancel order due to existing state: Filled"
     "not found": "no_such_order",
+    "exceeds position risk limit": "too_large",  # of publicly known text, not in the document
     "too many": "too_large",  # open, stop or contingent orders above their caps
     "participatedonotinitiate": "post_only",
     "reduceonly": "reduce_only",

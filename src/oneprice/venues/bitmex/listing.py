@@ -13,9 +13,9 @@ from oneprice.model.units import EXACT, MILLI, Asset, InstrumentId, Lots, Nanos
 from oneprice.venues.bitmex import MARKET, NAME
 from oneprice.venues.bitmex.wire import InstrumentRow, count, interval_ms, moment_ms, number
 
-# Minor units as section 2 gives them: what one is called in full, and its decimals.
+# Minor units as section 2 gives them: what coin one is a part of, and its decimals.
 CURRENCIES: Mapping[str, tuple[Asset, int]] = {
-    "XBt": ("XBT", 8),
+    "XBt": ("BTC", 8),
     "USDt": ("USDT", 6),
     "Gwei": ("ETH", 9),
 }
@@ -31,8 +31,13 @@ def amount(minor: int, currency: str) -> Decimal:
 
 
 def asset(currency: str) -> Asset:
-    """The coin of a minor unit: XBt is XBT; ValueError for an unknown currency."""
+    """The coin of a minor unit: XBt is BTC; ValueError for an unknown currency."""
     return _currency(currency)[0]
+
+
+def coin(text: str) -> Asset:
+    """A coin as everybody else calls it: only bitcoin has a name of the venue's own."""
+    return "BTC" if text == "XBT" else text
 
 
 def _currency(currency: str) -> tuple[Asset, int]:
@@ -66,8 +71,8 @@ def instrument(row: InstrumentRow) -> Instrument:
         market=MARKET,
         symbol=row.symbol,
         payoff=payoff,
-        base=row.underlying,
-        quote=row.quote_currency,
+        base=coin(row.underlying),
+        quote=coin(row.quote_currency),
         settle=settle,
         tick=_step(row.tick_size, "tickSize"),
         lot=lot,
@@ -91,12 +96,12 @@ def _payoff(row: InstrumentRow, settle: Asset) -> Payoff:
             f"multiplier: expected below 0 for inverse contracts only, found {row.multiplier}"
         )
     if row.is_inverse:
-        if settle != row.underlying:
+        if settle != coin(row.underlying):
             raise ValueError(f"settlCurrency: expected {row.underlying!r}, found {settle!r}")
         return Payoff.INVERSE
     if row.is_quanto:
         return Payoff.QUANTO
-    if settle != row.quote_currency:
+    if settle != coin(row.quote_currency):
         raise ValueError(f"settlCurrency: expected {row.quote_currency!r}, found {settle!r}")
     _, decimals = CURRENCIES[row.settl_currency or ""]
     if row.to_position and row.multiplier and row.to_position * row.multiplier != 10**decimals:

@@ -28,7 +28,11 @@ def pool(bucket: str, count: int) -> Limit:
     The venue's window starts at the first request; a rolling one is never kinder to us.
     """
     return Limit(
-        bucket=bucket, count=count, per_ms=WINDOW_MS, left_header="gw-ratelimit-remaining"
+        bucket=bucket,
+        count=count,
+        per_ms=WINDOW_MS,
+        left_header="gw-ratelimit-remaining",
+        limit_header="gw-ratelimit-limit",
     )
 
 
@@ -77,14 +81,17 @@ SPEC = Spec(
         pool("futures", 2000),
         pool("management", 2000),
         pool("public", 2000),
+        Limit(bucket="doors", count=2000, per_ms=WINDOW_MS),
         Limit(bucket="connects", count=30, per_ms=60_000),
     ),
     refusals=REFUSALS,
+    dead_man_markets=("spot",),  # none is documented for Classic futures
     # Not here although half there: fill_or_kill (spot only, futures refuse it here) and amend
     # (spot only, and there it is a cancel and a new order whose client id nobody documents).
     features=frozenset(
         (
             "books",
+            "book_sequence",
             "trades",
             "touch",
             "mark",
@@ -101,7 +108,7 @@ SPEC = Spec(
             "post_only",
             "reduce_only",
             "self_trade_prevention",
-            "dead_man_switch",  # spot only
+            "dead_man_switch",
             "order_stream",
             "fill_stream",
             "position_stream",

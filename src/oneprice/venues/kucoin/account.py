@@ -5,7 +5,7 @@ come doubled and late; each row is translated on its own.
 """
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 
 from oneprice.model.events import (
     AnyEvent,
@@ -23,7 +23,7 @@ from oneprice.model.events import (
     PositionReported,
 )
 from oneprice.model.instrument import Instrument, Payoff
-from oneprice.model.units import ROUNDED, ZERO, Asset, InstrumentId, Nanos, plain
+from oneprice.model.units import ROUNDED, ZERO, Asset, InstrumentId, Nanos, Ticks, plain
 from oneprice.venues.kucoin import NAME
 from oneprice.venues.kucoin.listing import coin
 from oneprice.venues.kucoin.public import side_of
@@ -55,6 +55,10 @@ _CAUSES: Mapping[str, str] = {
 }
 
 
+# Finer than any coin is booked; the document does not say how the venue rounds.
+_FEE_STEP = Decimal("1E-12")
+
+
 class FeeTiers:
     """Our rates by instrument, as the venue told them last.
 
@@ -79,7 +83,7 @@ class FeeTiers:
         value = item.notional(ticks, lots)
         if item.payoff is Payoff.INVERSE:
             value = ROUNDED.divide(value, item.price(ticks))
-        return Decimal(plain(ROUNDED.multiply(value, rate)))
+        return Decimal(plain(ROUNDED.multiply(value, rate).quantize(_FEE_STEP)))
 
 
 def cause_of(text: str | None) -> str:
@@ -92,11 +96,11 @@ def cause_of(text: str | None) -> str:
 
 def stream_fill(row: StreamOrder, item: Instrument, tiers: FeeTiers, at: Nanos) -> OrderFilled:
     """A `match`; the fee is counted, not told. Forced fills carry no order of ours."""
-    ticks = item.ticks(decimal(row.match_price, "matchPrice"))
+    cause, maker = cause_of(row.trade_type), row.liquidity == "maker"
+    ticks = _filled_at(decimal(row.match_price, "matchPrice"), item, cause)
     lots = item.lots(decimal(row.match_size, "matchSize"))
     if not row.trade_id:
         raise ValueError("tradeId: expected one with a match, found none")
-    cause, maker = cause_of(row.trade_type), row.liquidity == "maker"
     return OrderFilled(
         at=at,
         order_id=(row.client_oid or "") if cause == "trade" else "",
@@ -122,7 +126,7 @@ def fill(row: FillRow, item: Instrument, order_id: str, at: Nanos) -> OrderFille
         instrument=item.id,
         fill_id=str(row.trade_id),
         side=side_of(row.side),
-        ticks=item.ticks(decimal(row.price, "price")),
+        ticks=_filled_at(decimal(row.price, "price"), item, cause),
         lots=item.lots(decimal(row.size, "size")),
         fee=decimal(row.fee, "fee"),
         fee_asset=coin(row.fee_currency),
@@ -131,6 +135,13 @@ def fill(row: FillRow, item: Instrument, order_id: str, at: Nanos) -> OrderFille
         or milliseconds(row.created_at, "createdAt"),
         cause=cause,
     )
+
+
+def _filled_at(price: Decimal, item: Instrument, cause: str) -> Ticks:
+    """Deleveraging and settlement are at mark or bankruptcy prices, which no grid holds."""
+    if cause == "trade":
+        return item.ticks(price)
+    return Ticks(int(ROUNDED.divide(price, item.tick).to_integral_value(ROUND_HALF_EVEN)))
 
 
 def is_active(row: OrderRow) -> bool:

@@ -16,7 +16,7 @@ from oneprice.model.events import (
     WireTripped,
 )
 from oneprice.model.instrument import Instrument
-from oneprice.model.units import InstrumentId, Nanos
+from oneprice.model.units import MILLI, InstrumentId, Nanos
 from oneprice.venues.contract import (
     Ack,
     Answer,
@@ -31,7 +31,6 @@ from oneprice.venues.kucoin.books import Line
 from oneprice.venues.kucoin.history import Histories
 from oneprice.venues.kucoin.listing import contract, known, spot
 from oneprice.venues.kucoin.rest import (
-    Allowances,
     Doors,
     Failed,
     door_request,
@@ -90,10 +89,10 @@ class KucoinFeed:
         self._funding = public.Funding()
         self._bars = public.Bars()
         self._histories = Histories(self.listed)
-        self._allowances = Allowances()
         self._doors = Doors()
         self._asked: dict[str, bool] = {}  # control message -> on or off
         self._clock = "spot"
+        self._ahead = 0  # the venue's clock, ns ahead of ours
 
     # Out --------------------------------------------------------------------------------
 
@@ -288,14 +287,16 @@ class KucoinFeed:
         kind, _, rest = answer.tag.partition(":")
         bucket = "spot" if rest.startswith(f"{NAME}:spot:") else "public"
         reply = read(answer)
-        out: list[Output] = self._allowances.stated(answer, bucket)
+        out: list[Output] = []
         if isinstance(reply, Failed):
             out += paused(reply, answer, bucket, at)
             return [*out, *self._unanswered(answer, reply.reason, told(answer, reply, at), at)]
         try:
             match kind:
                 case "clock":
-                    text = str(milliseconds(reply.data, "timestamp"))
+                    venue_ms = milliseconds(reply.data, "timestamp")
+                    self._ahead = venue_ms * MILLI - at
+                    text = str(venue_ms)
                     return [*out, Ack(socket="", kind="clock", text=text)]
                 case "door":
                     return [*out, self._doors.opened(rest, reply)]
@@ -305,12 +306,16 @@ class KucoinFeed:
                 case "instruments" if rest in MARKETS:
                     return [*out, *self._list_all(rest, reply.data, at)]
                 case "history":
-                    return [*out, *self._histories.answered(answer.tag, reply.data, at)]
+                    return [*out, *self._bars_of_the_past(answer.tag, reply.data, at)]
             raise ValueError(f"answer to no question: {answer.tag[:40]!r}")
         except UNREADABLE as error:
             shown = f"{error} | {excerpt(answer.body)}" if kind != "door" else str(error)
             failed = unread(kind, "malformed", shown, at)
             return [*out, *self._unanswered(answer, "malformed", failed, at)]
+
+    def _bars_of_the_past(self, tag: str, data: msgspec.Raw, at: Nanos) -> Sequence[AnyEvent]:
+        """Which bars are over the venue's clock decides, not ours."""
+        return self._histories.answered(tag, data, at, Nanos(at + self._ahead))
 
     def _unanswered(
         self, answer: Answer, reason: str, event: AnyEvent, at: Nanos

@@ -75,14 +75,19 @@ class Histories:
         within = {"granularity": str(step // 60_000), "from": str(span.start_ms), "to": str(end)}
         return get("futures", "/api/v1/kline/query", symbol | within, tag, ("public", 3))
 
-    def answered(self, tag: str, data: msgspec.Raw, at: Nanos) -> Sequence[AnyEvent]:
-        """Rows in the order of time; a further page is put into `more`."""
+    def answered(
+        self, tag: str, data: msgspec.Raw, at: Nanos, venue_at: Nanos
+    ) -> Sequence[AnyEvent]:
+        """Rows in the order of time; a further page is put into `more`.
+
+        `venue_at` is the venue's own time: a bar that is not over by then is left out.
+        """
         span = self._open.pop(tag, None)
         if span is None:
             raise ValueError(f"answer to no question: {tag[:40]!r}")
         if span.wanted.kind == "funding":
             return self._rates(span, data, at)
-        return self._bars(span, data, at)
+        return self._bars(span, data, at, venue_at)
 
     def failed(self, tag: str) -> None:
         self._open.pop(tag, None)
@@ -107,7 +112,9 @@ class Histories:
             self.more.append(self._ask(span))
         return out
 
-    def _bars(self, span: _Range, data: msgspec.Raw, at: Nanos) -> Sequence[AnyEvent]:
+    def _bars(
+        self, span: _Range, data: msgspec.Raw, at: Nanos, venue_at: Nanos
+    ) -> Sequence[AnyEvent]:
         item, step = span.item, span.wanted.interval_ms
         bar_of = spot_bar if item.market == "spot" else futures_bar
         last = min(span.end_ms, span.start_ms + (_BARS[item.market] - 1) * step)
@@ -116,7 +123,7 @@ class Histories:
             if len(row) < 6:
                 raise ValueError(f"candle: expected at least 6 numbers, found {len(row)}")
             bar = bar_of(item, row, step, at)
-            finished = (bar.start_ms + step) * MILLI <= at
+            finished = (bar.start_ms + step) * MILLI <= venue_at
             if span.start_ms <= bar.start_ms <= last and finished:
                 bars.append(bar)
         bars.sort(key=lambda bar: bar.start_ms)

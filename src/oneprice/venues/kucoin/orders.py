@@ -46,9 +46,9 @@ class KucoinSettings(msgspec.Struct, frozen=True, kw_only=True):
     dead_man_ms: int = 0  # 0: off; spot only, the venue has none for futures
     wanted: tuple[InstrumentId, ...] = ()  # whose fees, leverage and settlements are asked for
     key_version: Literal["2", "3"] = "3"  # as shown beside the key
-    # How margin is held where the account check has not told it yet, and with what leverage an
-    # isolated position is opened.
-    margin: Literal["cross", "isolated"] = "cross"
+    # How margin is held where the account check has not told it yet (the venue's default), and
+    # with what leverage an isolated position is opened.
+    margin: Literal["cross", "isolated"] = "isolated"
     leverage: int = 1
     # (maker, taker) until the venue has told ours: the base tier.
     spot_fees: tuple[Decimal, Decimal] = (Decimal("0.001"), Decimal("0.001"))

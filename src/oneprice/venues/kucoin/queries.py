@@ -26,7 +26,7 @@ from oneprice.venues.kucoin import NAME, account
 from oneprice.venues.kucoin.account import FeeTiers
 from oneprice.venues.kucoin.listing import futures_coin, known
 from oneprice.venues.kucoin.orders import KucoinSettings, Margin, checked
-from oneprice.venues.kucoin.rest import Allowances, Failed, get, paused, read, told, unread
+from oneprice.venues.kucoin.rest import Failed, get, paused, read, told, unread
 from oneprice.venues.kucoin.rows import (
     ACCOUNT,
     FEE,
@@ -86,13 +86,11 @@ class Inquiries:
         listed: Mapping[InstrumentId, Instrument],
         settings: KucoinSettings,
         tiers: FeeTiers,
-        allowances: Allowances,
     ) -> None:
         self.margins: dict[InstrumentId, Margin] = {}
         self._listed = listed
         self._settings = settings
         self._tiers = tiers
-        self._allowances = allowances
         self._open: dict[tuple[str, str], _Asking] = {}
         self._count = 0
         self._touched: dict[InstrumentId, None] = {}
@@ -209,7 +207,7 @@ class Inquiries:
             return ()  # of a conversation that was given up for a newer one
         request = asking.waiting.pop(answer.tag)
         bucket = request.cost[0][0]
-        out: list[Output] = self._allowances.stated(answer, bucket)
+        out: list[Output] = []
         reply = read(answer)
         if not isinstance(reply, Failed):
             out += self._take(asking, what, request, reply.data, at)
@@ -330,7 +328,12 @@ class Inquiries:
                 told_position = account.position(place, item, at)
                 if told_position is None:
                     raise ValueError("currentQty: expected a number, found none")
-                return (told_position, *account.leverage_of(place, item, at))
+                leverages = account.leverage_of(place, item, at)
+                for told_leverage in leverages if told_position.lots else ():
+                    # An order without the position's own leverage would change it.
+                    value = max(Decimal(1), told_leverage.leverage)
+                    self.margins[item.id] = Margin("isolated", value)
+                return (told_position, *leverages)
             case "orders" | "active":
                 order = ORDER.decode(raw)
                 item = known(self._listed, asking.market, order.symbol)
@@ -417,11 +420,16 @@ class Inquiries:
 
     def _leverages(self, asking: _Asking, at: Nanos) -> Sequence[AnyEvent]:
         """Where margin is isolated the leverage is a position's, or comes with the next order."""
-        return [
-            LeverageReported(at=at, instrument=name, leverage=value, margin="cross")
-            for name, value in asking.leverage.items()
-            if self.margins[name].mode == "cross"
-        ]
+        out = []
+        for name, value in asking.leverage.items():
+            margin = self.margins[name]
+            if margin.mode == "isolated" and name in asking.held:
+                continue  # told with the position
+            leverage = value if margin.mode == "cross" else margin.leverage
+            out.append(
+                LeverageReported(at=at, instrument=name, leverage=leverage, margin=margin.mode)
+            )
+        return out
 
 
 def _order_settled(asking: _Asking, at: Nanos) -> Sequence[AnyEvent]:

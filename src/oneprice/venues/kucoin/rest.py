@@ -13,7 +13,7 @@ from oneprice.model.commands import Priority
 from oneprice.model.events import FrameRejected
 from oneprice.model.units import MILLI, Nanos
 from oneprice.venues.contract import Ack, Answer, Output, Request
-from oneprice.venues.kucoin import HOSTS, NAME, pool
+from oneprice.venues.kucoin import HOSTS, NAME
 from oneprice.venues.kucoin.codes import DONE, unsure, word
 from oneprice.venues.kucoin.wire import DOOR, REPLY, UNREADABLE, Reply, excerpt
 
@@ -99,19 +99,6 @@ def paused(failed: Failed, answer: Answer, bucket: str, at: Nanos) -> list[Outpu
     return [Ack(socket="", kind="rate", ok=False, text=text, until_ms=until, bucket=bucket)]
 
 
-class Allowances:
-    """What the venue states as its own limits; each is told once and again when it changes."""
-
-    def __init__(self) -> None:
-        self._told: dict[str, int] = {}
-
-    def stated(self, answer: Answer, bucket: str) -> list[Output]:
-        count = _count(dict(answer.headers).get(_LIMIT, ""))
-        if count <= 0 or not bucket or self._told.get(bucket) == count:
-            return []
-        self._told[bucket] = count
-        return [Ack(socket="", kind="limit", bucket=bucket, limit=pool(bucket, count))]
-
 
 def _count(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else -1
@@ -139,7 +126,9 @@ class Doors:
 
 def door_request(socket: str, market: str, *, private: bool) -> Request:
     """The question for a token; tokens of spot and futures are not interchangeable."""
-    bucket = market if private else "public"
+    # The documents name several pools for private ones: what an answer says of a pool's quota must
+    # not be taken for that of another, so they have an allowance of their own, without headers.
+    bucket = "doors" if private else "public"
     path = "/api/v1/bullet-private" if private else "/api/v1/bullet-public"
     return Request(
         tag=f"door:{socket}", host=HOSTS[market], method="POST", path=path, signed=private,

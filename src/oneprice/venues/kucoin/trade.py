@@ -40,7 +40,6 @@ from oneprice.venues.kucoin.listing import known
 from oneprice.venues.kucoin.orders import KucoinSettings, Margin
 from oneprice.venues.kucoin.queries import Inquiries
 from oneprice.venues.kucoin.rest import (
-    Allowances,
     Doors,
     Failed,
     door_request,
@@ -115,8 +114,7 @@ class KucoinTrade:
         self._listed = listed
         self._settings = settings or KucoinSettings()
         self._tiers = FeeTiers(self._settings.spot_fees, self._settings.futures_fees)
-        self._allowances = Allowances()
-        self._inquiries = Inquiries(listed, self._settings, self._tiers, self._allowances)
+        self._inquiries = Inquiries(listed, self._settings, self._tiers)
         self._wallets = Wallets()
         self._doors = Doors()
         self._sent: dict[OrderId, _Sent] = {}
@@ -341,7 +339,7 @@ class KucoinTrade:
             return self._inquiries.answered(answer, at)
         reply = read(answer)
         bucket = self._bucket(verb, subject, answer)
-        out: list[Output] = self._allowances.stated(answer, bucket)
+        out: list[Output] = []
         if isinstance(reply, Failed):
             out += paused(reply, answer, bucket, at)
         if verb in ORDER_VERBS:

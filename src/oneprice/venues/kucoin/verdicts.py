@@ -44,7 +44,7 @@ def verdicts(verb: str, answer: Answer, reply: Reply | Failed, at: Nanos) -> Seq
             unread(verb, "unreadable_answer", shown, at),
             *(_failed(places, order_id, failed, at) for order_id in concerned),
         ]
-    told = {row.client_oid or "": row for row in rows}
+    told = {_named(rows, concerned, place): row for place, row in enumerate(rows)}
     out: list[AnyEvent] = []
     for order_id in concerned:
         row = told.get(order_id)
@@ -54,6 +54,18 @@ def verdicts(verb: str, answer: Answer, reply: Reply | Failed, at: Nanos) -> Seq
             continue
         out += _item(places, order_id, row, at)
     return out
+
+
+def _named(rows: Sequence[Placed], concerned: Sequence[str], place: int) -> str:
+    """Whose row it is: a refusal names no order (section 8), but the rows come in our order.
+
+    That is only relied on where every row that has a name stands at its place.
+    """
+    name = rows[place].client_oid or ""
+    if name or len(rows) != len(concerned):
+        return name
+    in_order = all((row.client_oid or own) == own for row, own in zip(rows, concerned, strict=True))
+    return concerned[place] if in_order else ""
 
 
 def _placed(data: msgspec.Raw) -> Placed:

@@ -32,7 +32,6 @@ from oneprice.venues.okx.rest import Failed, asked, get, paused, settled, told
 _PAGE_ROWS = 100
 _MODES: Mapping[str, str] = {"one_way": "net_mode", "hedge": "long_short_mode"}
 _JSON = (("Content-Type", "application/json"),)
-_SHARE_PERCENT = 90  # of an allowance that the venue states
 _KEEP_ALIVE_MS_MIN = 1_100  # the venue takes one call a second
 
 # Given an instrument and (the venue's id, ours or "") of some of its orders.
@@ -153,8 +152,7 @@ class Errands:
             count = stated[0].accRateLimit if stated else ""
             if not (count.isascii() and count.isdigit() and int(count)):
                 return []  # tiers that are not counted have no number
-            share = int(count) * _SHARE_PERCENT // 100
-            limit = Limit(bucket="account_orders", count=share, per_ms=2_000)
+            limit = Limit(bucket="account_orders", count=int(count), per_ms=2_000)
             return [Ack(socket="", kind="limit", bucket=limit.bucket, limit=limit)]
         found = rows_of(data, rows.ConfigRow)
         if not found:

@@ -211,7 +211,8 @@ class OkxTrade:
         number = f"{at:x}g{self._count:x}"
         tag = f"{bucket}:{number}" if many else f"{verb}:{names[0]}"
         self._ask(number if socket else tag, Asked(verb, names, bucket))
-        cost = [(bucket, len(names))]
+        symbols = [item.symbol for item in items]
+        cost = [(f"{bucket}:{one}", symbols.count(one)) for one in dict.fromkeys(symbols)]
         if verb != "cancel":
             cost.append(("account_orders", len(names)))
         request = Request(
@@ -249,7 +250,7 @@ class OkxTrade:
         self._ask(tag, Asked("cancel", names, "cancel_many"))
         request = post(_PATHS["cancel", True], args, tag, "cancel_many", priority)
         mine = tuple(name for name in names if name)
-        cost = (("cancel_many", len(names)),)
+        cost = ((f"cancel_many:{item.symbol}", len(names)),)
         return msgspec.structs.replace(request, cost=cost, order_ids=mine)
 
     def keep_alive(self) -> Sequence[tuple[int, Request]]:

@@ -132,10 +132,7 @@ class AccountRest:
         return tabled(rows, call.fields, keys=("account", "symbol", "currency"))
 
     def _leverage(self, call: Call) -> Row:
-        """0 means cross, 0.01 to 100 isolated with that leverage (section 12).
-
-        The venue would isolate an open position, too; this exchange refuses that, loudly.
-        """
+        """0 means cross, 0.01 to 100 isolated with that leverage, open or not (section 12)."""
         return self._lever(call, "isolated")
 
     def _cross_leverage(self, call: Call) -> Row:

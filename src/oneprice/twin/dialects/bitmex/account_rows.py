@@ -99,9 +99,11 @@ class AccountRows:
         contracts = sheet.contracts(held.lots)
         settle = sheet.instrument.settle
         mark = sheet.fine(held.mark)
-        value = sheet.value(mark, contracts)
         unrealised = minor(settle, held.unrealised)
-        cost = value - unrealised  # exactly, so that value - cost is what the wallet will see
+        cost = minor(settle, held.cost)
+        if (contracts < 0) is not sheet.inverse:
+            cost = -cost
+        value = cost + unrealised  # the wallet will see exactly this difference
         margin = minor(settle, held.initial_margin)
         home, foreign = sheet.notionals(mark, contracts)
         sign = 1 if contracts >= 0 else -1

@@ -214,7 +214,8 @@ class MarketRest:
         )
         closes: list[Decimal | None] = [None, *(candle.close for candle in candles)]
         pairs = list(zip(candles, closes, strict=False))
-        pairs = pairs[1:] or pairs
+        if candles and (len(candles) == count or (begin or 0) + step > candles[0].start_ms):
+            pairs = pairs[1:]  # it was only read for its close; the first bar ever stays
         return [
             bin_row(sheet, candle, before) for candle, before in pairs if partial or candle.closed
         ]

@@ -70,6 +70,8 @@ class PrivateStreams:
             found = [self._orders.row(order) for order in opened]
         elif table == "position":
             found = self._accounts.positions(key, at)
+            for row in found:
+                self._shown.setdefault(("position", key, str(row["symbol"])), row)
         elif table == "margin":
             found = self._accounts.margins(key, at)
         elif table == "wallet":
@@ -115,6 +117,8 @@ class PrivateStreams:
         if self._sessions.followed("position", symbol):
             row = self._accounts.position(self._exchange.position(key, instrument), at)
             self._changed("position", key, symbol, row)
+        else:
+            self._shown.pop(("position", key, symbol), None)  # the next reader begins anew
 
     def _margin(self, key: str, asset: Asset, at: int) -> None:
         if self._sessions.followed("margin", ""):
@@ -173,7 +177,7 @@ class PrivateStreams:
         return self._sessions.followed("position", symbol) or self._sessions.followed("margin", "")
 
     def _changed(self, table: str, key: str, name: str, row: Row) -> None:
-        """An update with the changed fields, the key and the time."""
+        """An update with the changed fields, the key and the time; a new position is inserted."""
         before = self._shown.get((table, key, name))
         self._shown[table, key, name] = row
         news = lean(row)
@@ -185,7 +189,8 @@ class PrivateStreams:
             }
         if all(field in _ALWAYS[table] or field in _CLOCKS for field in news):
             return
-        message = {"table": table, "action": "update", "data": [news]}
+        action = "insert" if before is None and table == "position" else "update"
+        message = {"table": table, "action": action, "data": [news]}
         self._tell(key, table, str(row.get("symbol", "")), message)
 
     def _tell(self, key: str, table: str, symbol: str, message: Row) -> None:

@@ -10,7 +10,7 @@ from oneprice.twin.dialects.bitmex.account_rest import AccountRest
 from oneprice.twin.dialects.bitmex.account_rows import AccountRows
 from oneprice.twin.dialects.bitmex.auth import check_address
 from oneprice.twin.dialects.bitmex.books import Books
-from oneprice.twin.dialects.bitmex.envelope import Failure, encoded
+from oneprice.twin.dialects.bitmex.envelope import Failure, encoded, iso
 from oneprice.twin.dialects.bitmex.facts import Sheets
 from oneprice.twin.dialects.bitmex.instruments import Instruments
 from oneprice.twin.dialects.bitmex.limits import Limiter
@@ -124,7 +124,8 @@ class BitmexSurface:
 
     def inject_unknown_level(self, symbol: str) -> None:
         """An update of a level id that nobody was ever told of (section 16)."""
-        row = {"symbol": symbol, "id": 1, "side": "Buy", "size": 100}
+        now = iso(self._clock())
+        row = {"symbol": symbol, "id": 1, "side": "Buy", "size": 100, "timestamp": now}
         message = {"table": "orderBookL2_25", "action": "update", "data": [row]}
         for table in ("orderBookL2_25", "orderBookL2"):
             frame = encoded(message | {"table": table})
