@@ -2,11 +2,12 @@
 # where a C compiler is found. Only Python 3.11 or newer and make must be there beforehand.
 PYTHON ?= python3
 VENV ?= .venv
+JUDGE ?= .venv-judge
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 SOURCES := pyproject.toml $(wildcard src/oneprice/kernel/*.pyx)
 
-.PHONY: run test check bench clean
+.PHONY: run test check judge bench saturate clean
 
 run: $(VENV)/.run  ## trade between twins on this machine: make run ARGS="--for 60s --json"
 	@$(BIN)/oneprice run $(ARGS)
@@ -19,8 +20,16 @@ check: $(VENV)/.test  ## formatting, lint, types, arrows
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+judge: $(JUDGE)/.ready  ## the strictest clients, 1 GB in an environment of their own
+	$(JUDGE)/bin/python -m pytest tests/strangers/nautilus $(ARGS)
+
 bench: $(VENV)/.test  ## every number that the documents quote
 	$(BIN)/python -m benchmarks $(ARGS)
+
+MINUTES ?= 10
+
+saturate: $(VENV)/.test  ## ask every twin for all it allows: none may refuse, little may lie idle
+	$(BIN)/python -m benchmarks.saturate --minutes $(MINUTES) $(ARGS)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("oneprice needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -36,6 +45,14 @@ $(VENV)/.test: $(SOURCES) | $(VENV)/bin/python
 	@$(PIP) install --editable '.[test,check,bench]' >&2
 	@touch $@ $(VENV)/.run
 
+$(JUDGE)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("the judge needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(JUDGE) >&2
+	@echo "setting up (once): the judge and this package ..." >&2
+	@$(JUDGE)/bin/python -m pip --quiet --disable-pip-version-check install \
+		--editable . nautilus_trader==1.221.0 'pytest>=8.4' 'pytest-asyncio>=1.1' >&2
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(JUDGE) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src -name '*.so' -delete

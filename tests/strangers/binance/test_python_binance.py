@@ -11,6 +11,9 @@ pytest.importorskip("binance.ws.streams", reason="another package owns the modul
 AsyncClient, BinanceSocketManager = binance.AsyncClient, binance.BinanceSocketManager
 BaseClient = pytest.importorskip("binance.base_client").BaseClient
 BinanceAPIException = pytest.importorskip("binance.exceptions").BinanceAPIException
+ReconnectingWebsocket = pytest.importorskip(
+    "binance.ws.reconnecting_websocket"
+).ReconnectingWebsocket
 
 pytestmark = [
     pytest.mark.stranger,
@@ -31,6 +34,8 @@ async def client(venue: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         "WS_FUTURES_URL": venue.ws + "/ws-fapi/v1",
     }.items():
         monkeypatch.setattr(BaseClient, name, url)
+    # How long it waits for a message before it looks whether it should stop.
+    monkeypatch.setattr(ReconnectingWebsocket, "TIMEOUT", 0.3)
     monkeypatch.setattr(BinanceSocketManager, "STREAM_URL", venue.ws + "/")
     monkeypatch.setattr(BinanceSocketManager, "FSTREAM_URL", venue.ws + "/fstream/")
     made = await AsyncClient.create(venue.account.key, venue.account.secret)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,6 +17,8 @@ from oneprice.twin.server import RunningTwin, serve
 KEY, SECRET = "stranger0001", "stranger-secret-0001"
 POOR_KEY, POOR_SECRET = "stranger0002", "stranger-secret-0002"
 RICH = {"USDT": Decimal(200_000), "BTC": Decimal(5), "ETH": Decimal(50), "SOL": Decimal(500)}
+# One customer per suite that counts its own money, and one each whose terms are changed.
+SPARE = ("exact-pybit", "exact-ccxt", "hedged-pybit", "hedged-ccxt", "busy-pybit", "busy-ccxt")
 T = TypeVar("T")
 
 
@@ -33,6 +36,19 @@ class TwinThread:
                 secret=POOR_SECRET,
                 uid=592325,
                 deposits={"unified": {"USDT": Decimal(20)}},
+            ),
+            AccountSpec(
+                key="reader0001",
+                secret="reader-secret-0001",
+                uid=592326,
+                deposits={"unified": RICH},
+                read_only=True,
+            ),
+            *(
+                AccountSpec(
+                    key=name, secret=f"{name}-secret", uid=592400 + at, deposits={"unified": RICH}
+                )
+                for at, name in enumerate(SPARE)
             ),
         )
         self.running: RunningTwin = self._wait(self._start(accounts))
@@ -99,3 +115,62 @@ def poor() -> tuple[str, str]:
 @pytest.fixture
 def owner() -> tuple[str, str]:
     return KEY, SECRET
+
+
+@pytest.fixture(scope="session")
+def keys() -> Callable[[str], tuple[str, str]]:
+    """The key and secret of a customer of SPARE, or of "reader"."""
+
+    def of(name: str) -> tuple[str, str]:
+        if name == "reader":
+            return "reader0001", "reader-secret-0001"
+        assert name in SPARE
+        return name, f"{name}-secret"
+
+    return of
+
+
+@pytest.fixture
+def used_up(venue: TwinThread) -> Iterator[Callable[[str, str], None]]:
+    """Leaves a customer no request on a path: its windows are full for the next second."""
+
+    def use_up(key: str, path: str) -> None:
+        def action() -> None:
+            uid = str(venue.twin.exchange.account(key).uid)
+            venue.surface.limiter.take(uid, path, False, 1_000, venue.twin.clock())
+
+        venue.call(action)
+
+    yield use_up
+
+
+@pytest.fixture(scope="session")
+def ccxt_client(venue: TwinThread) -> Callable[..., Any]:
+    """Makes a ccxt.pro client whose every URL is the twin's, and none points elsewhere."""
+    pro = pytest.importorskip("ccxt.pro")
+
+    def make(login: tuple[str, str], **settings: Any) -> Any:
+        exchange = pro.bybit(
+            {
+                "apiKey": login[0],
+                "secret": login[1],
+                "enableRateLimit": False,
+                "options": {"fetchMarkets": {"types": ["spot", "linear", "inverse"]}},
+                **settings,
+            }
+        )
+
+        def walk(node: Any) -> Any:
+            if isinstance(node, dict):
+                return {name: walk(value) for name, value in node.items()}
+            split = urlsplit(node.replace("{hostname}", exchange.hostname or ""))
+            root = venue.ws if split.scheme.startswith("ws") else venue.rest
+            return root + split.path
+
+        exchange.urls["api"] = walk(exchange.urls["api"])
+        exchange.has["fetchCurrencies"] = False
+        exchange.options["fetchCurrencies"] = False
+        assert "bybit.com" not in str(exchange.urls["api"])
+        return exchange
+
+    return make

@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
 ccxt = pytest.importorskip("ccxt")
-pro = pytest.importorskip("ccxt.pro")
 
 pytestmark = pytest.mark.stranger
 LINEAR, SPOT, INVERSE = "BTC/USDT:USDT", "BTC/USDT", "BTC/USD:BTC"
@@ -19,36 +17,11 @@ def link() -> str:
     return f"ccxt-{next(_numbers)}"
 
 
-def to_loopback(exchange: Any, venue: Any) -> Any:
-    """Rewrites every URL of a ccxt client to the twin; fails where one points elsewhere."""
-
-    def walk(node: Any) -> Any:
-        if isinstance(node, dict):
-            return {name: walk(value) for name, value in node.items()}
-        split = urlsplit(node.replace("{hostname}", exchange.hostname or ""))
-        root = venue.ws if split.scheme.startswith("ws") else venue.rest
-        return root + split.path
-
-    exchange.urls["api"] = walk(exchange.urls["api"])
-    exchange.has["fetchCurrencies"] = False
-    exchange.options["fetchCurrencies"] = False
-    assert "bybit.com" not in str(exchange.urls["api"])
-    return exchange
-
-
-def make(venue: Any, keys: tuple[str, str], **options: Any) -> Any:
-    settings = {
-        "apiKey": keys[0],
-        "secret": keys[1],
-        "enableRateLimit": False,
-        "options": {"fetchMarkets": {"types": ["spot", "linear", "inverse"]}} | options,
-    }
-    return to_loopback(pro.bybit(settings), venue)
-
-
 @pytest.fixture
-async def client(venue: Any, owner: tuple[str, str]) -> AsyncIterator[Any]:
-    made = make(venue, owner)
+async def client(
+    ccxt_client: Callable[..., Any], owner: tuple[str, str]
+) -> AsyncIterator[Any]:
+    made = ccxt_client(owner)
     await asyncio.wait_for(made.load_markets(), 10)
     yield made
     await made.close()
@@ -155,12 +128,12 @@ async def test_fills_and_reads_the_account_back(client: Any) -> None:
 
 
 async def test_translates_refusals_into_its_exceptions(
-    client: Any, venue: Any, owner: tuple[str, str], poor: tuple[str, str]
+    client: Any, ccxt_client: Callable[..., Any], owner: tuple[str, str], poor: tuple[str, str]
 ) -> None:
     price = await far_below(client, LINEAR)
-    wrong_key, wrong_secret = make(venue, ("nobody", "x")), make(venue, (owner[0], "x"))
-    broke = make(venue, poor)
-    late = make(venue, owner)
+    wrong_key, wrong_secret = ccxt_client(("nobody", "x")), ccxt_client((owner[0], "x"))
+    broke = ccxt_client(poor)
+    late = ccxt_client(owner)
     now = client.milliseconds()
     late.milliseconds = lambda: now - 60_000
     name = link()

@@ -184,7 +184,7 @@ class BybitSurface:
     def _hear(self, session: Session, text: str) -> None:
         try:
             message = msgspec.json.decode(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             message = None
         if not isinstance(message, dict):
             malformed = {"success": False, "ret_msg": "Params Error"}
