@@ -43,7 +43,6 @@ async def test_time_and_account_are_parsed(http: Any) -> None:
     assert await http.request_fill_reports(PERP) == []
 
 
-@pytest.mark.xfail(strict=True, reason="the twin's instruments lack instantPnl")
 async def test_markets_trades_and_bars_are_parsed(http: Any) -> None:
     instruments = await http.request_instruments(True)
     for one in instruments:

@@ -52,9 +52,6 @@ async def test_markets_trades_and_bars_are_parsed(http: Any, name: str) -> None:
     assert len(await http.request_bars(kind, None, None, 3)) == 3
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the twin's balance rows lack smtSyncEq and notionalUsdForOption"
-)
 async def test_the_account_is_parsed(http: Any) -> None:
     assert (await http.request_account_state(ACCOUNT)).balances
 

@@ -100,7 +100,7 @@ def from_request(query: str, body: bytes, content_type: str) -> Fields:
     if "json" in content_type or body[:1] in (b"{", b"["):
         try:
             decoded = json.loads(body, parse_float=Decimal)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Failure(400, "Invalid JSON in request body", "SyntaxError") from None
         if not isinstance(decoded, dict):
             raise invalid("the body must be a JSON object")
@@ -121,5 +121,5 @@ def from_request(query: str, body: bytes, content_type: str) -> Fields:
 def _json(name: str, text: str) -> Any:
     try:
         return json.loads(text, parse_float=Decimal)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise invalid(f"'{name}' must be valid JSON") from None

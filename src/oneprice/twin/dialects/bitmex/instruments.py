@@ -74,6 +74,7 @@ class Instruments:
             "multiplier": sheet.multiplier,
             "settlCurrency": sheet.currency,
             **_multipliers(sheet),
+            "instantPnl": False,
             "isQuanto": sheet.quanto,
             "isInverse": sheet.inverse,
             "initMargin": number(ROUNDED.divide(Decimal(1), extras.leverage_max)),

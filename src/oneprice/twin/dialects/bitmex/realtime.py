@@ -51,7 +51,7 @@ class Realtime:
             return
         try:
             message = msgspec.json.decode(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             message = text
         if not isinstance(message, dict):
             refused = Failure(400, "Unrecognized request. Did you mean to send a JSON object?")

@@ -26,6 +26,22 @@ TRANSFERS = {"deposit": "11", "transfer_in": "11", "withdrawal": "12", "transfer
 FUNDING_PAID, FUNDING_RECEIVED = "173", "174"
 INSURANCE = "110"
 
+# What a balance row has for products that this twin does not offer.
+UNUSED = {
+    **dict.fromkeys(
+        ("accAvgPx", "openAvgPx", "spotUpl", "spotUplRatio", "totalPnl", "totalPnlRatio"), ""
+    ),
+    **dict.fromkeys(("clSpotInUseAmt", "maxSpotInUse"), ""),
+    **dict.fromkeys(
+        ("rewardBal", "spotBal", "spotCopyTradingEq", "spotIsoBal", "autoLendMtAmt", "frpType"),
+        "0",
+    ),
+    "autoLendStatus": "unsupported",
+    "collateralEnabled": False,
+    "collateralRestrict": False,
+    "colRes": "0",
+}
+
 
 class AccountRows:
     """Draws rows from the exchange's present state."""
@@ -73,6 +89,7 @@ class AccountRows:
             "isoEq": short(self._isolated(account.key)),
             "notionalUsdForBorrow": "0",
             "notionalUsdForFutures": "0",
+            "notionalUsdForOption": "0",
             "notionalUsdForSwap": short(value),
             "uTime": stamp(max((one.updated_at for one in held), default=0)),
             "details": [self._coin(one) for one in shown],
@@ -106,6 +123,7 @@ class AccountRows:
             "isoLiab": "0",
             "isoEq": "0",
             "isoUpl": "0",
+            "smtSyncEq": "0",
             "disEq": short(equity * rate),
             "eqUsd": short(equity * rate),
             "coinUsdPrice": plain(rate),
@@ -120,6 +138,7 @@ class AccountRows:
             "stgyEq": "0",
             "spotInUseAmt": "",
             "twap": "0",
+            **UNUSED,
             "uTime": stamp(balance.updated_at),
         }
 

@@ -329,7 +329,7 @@ def _interval(argument: Row) -> int:
         return REFRESH_NS
     try:
         value = msgspec.json.decode(text).get("updateInterval", "")
-    except (msgspec.DecodeError, AttributeError):
+    except (msgspec.DecodeError, RecursionError, AttributeError):
         return REFRESH_NS
     return int(value) * MILLI if str(value) in ("0", "2000", "3000", "4000") else REFRESH_NS
 

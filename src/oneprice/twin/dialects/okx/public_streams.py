@@ -217,7 +217,11 @@ class PublicStreams:
             return None
         draw = self._draws.get(topic.channel)
         sheet_ = self._sheets.by_inst.get(topic.get("instId"))
-        return draw(sheet_, at) if draw and sheet_ else None
+        row = draw(sheet_, at) if draw and sheet_ else None
+        # A tape may hold no mark price or settlement of an instrument: then there is no news.
+        if row is not None and "" in (row.get("markPx"), row.get("fundingTime")):
+            return None
+        return row
 
     # Trades and events -------------------------------------------------------------------------
 

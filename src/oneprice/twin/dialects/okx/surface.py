@@ -199,7 +199,7 @@ class OkxSurface:
             return
         try:
             message = msgspec.json.decode(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             message = None
         if not isinstance(message, dict):
             failed = Failure("60012", f"Illegal request: {text[:200]}")
