@@ -257,7 +257,7 @@ def forced(socket: str, **changes: Any) -> Any:
     ("client_id", "cause", "price"),
     [
         ("autoclose-1790000000001", "liquidation", "59999.5"),
-        ("adl_autoclose", "adl", "59999.5"),
+        ("adl_autoclose", "adl", "59999.44"),
         ("settlement_autoclose-1", "delivery", "59999.44"),
         ("delivery_autoclose-1", "delivery", "59999.44"),
         ("anything", "liquidation", "59999.5"),
@@ -270,7 +270,7 @@ def test_what_the_venue_forced_is_a_fill_of_no_order_of_ours(
     size = {"l": "7", "z": "7", "s": "BTCUSD_PERP"} if socket == "coinm_user" else {}
     (fill,) = forced(socket, c=client_id, L=price, N=None, n=None, **size)
     assert isinstance(fill, OrderFilled) and (fill.cause, fill.order_id) == (cause, "")
-    # Delivered off the grid, a purchase is told at the higher tick.
+    # Delivered or deleveraged off the grid, a purchase is told at the higher tick.
     assert fill.ticks == 599_995
     assert fill.fee_asset == ("BTC" if size else "USDT")
 

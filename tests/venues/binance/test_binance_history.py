@@ -114,6 +114,17 @@ def test_the_candle_that_still_grows_is_left_out() -> None:
     assert [each.start_ms for each in events if isinstance(each, CandleClosed)] == [start - MINUTE]
 
 
+def test_whether_a_candle_has_ended_is_a_matter_of_the_venues_clock() -> None:
+    feed, now_ms = plain_feed(USDM), AT // 1_000_000
+    start = now_ms - now_ms % MINUTE
+    there = json.dumps({"serverTime": now_ms + 2 * MINUTE}).encode()
+    feed.answered(Answer(tag=feed.clock().tag, status=200, body=there), AT)
+    (request,) = feed.history(wanted(USDM, "trade", 0, now_ms))
+    body = json.dumps([candle(start), candle(start + 2 * MINUTE)]).encode()
+    (bar,) = feed.answered(Answer(tag=request.tag, status=200, body=body), AT)
+    assert isinstance(bar, CandleClosed) and bar.start_ms == start
+
+
 @pytest.mark.parametrize(
     ("item", "kind", "start", "end", "length", "problem"),
     [

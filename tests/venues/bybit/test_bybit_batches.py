@@ -302,13 +302,13 @@ def test_what_the_venue_forced_is_a_fill_of_no_order_of_ours(kind: str, cause: s
         "side": "Sell", "execFee": "0", "execId": "e", "execPrice": "59999.96", "execQty": "7",
         "execType": kind, "execTime": "1790000000000", "isMaker": False,
     }  # fmt: skip
-    if cause != "delivery":
+    if cause not in ("adl", "delivery"):
         said["execPrice"] = "59999.9"
     frame = msgspec.json.encode({"topic": "execution", "data": [said]})
     (fill,) = trade_of().decode("private", frame, AT)
     assert isinstance(fill, OrderFilled) and fill.cause == cause
     assert fill.order_id == ("mine" if cause == "trade" else "")
-    # Delivered off the grid, a sale is told at the lower tick.
+    # Delivered or deleveraged off the grid, a sale is told at the lower tick.
     assert (fill.ticks, fill.lots, fill.fee_asset) == (599_999, 7, "BTC")
 
 

@@ -90,4 +90,4 @@ def listed_feed(*, keyed: bool = True) -> KucoinFeed:
 def dialect() -> tuple[KucoinFeed, KucoinTrade]:
     feed = listed_feed()
     keys = Credentials("TESTKEY01", "TESTSECRET0123456789ABCDEF", "mypassphrase")
-    return feed, KucoinTrade(keys, feed.listed, KucoinSettings(wanted=WANTED))
+    return feed, KucoinTrade(keys, feed.listed, KucoinSettings(wanted=WANTED, margin="cross"))

@@ -64,8 +64,8 @@ def _named(rows: Sequence[Placed], concerned: Sequence[str], place: int) -> str:
     name = rows[place].client_oid or ""
     if name or len(rows) != len(concerned):
         return name
-    in_order = all((row.client_oid or own) == own for row, own in zip(rows, concerned, strict=True))
-    return concerned[place] if in_order else ""
+    names = [row.client_oid or own for row, own in zip(rows, concerned, strict=True)]
+    return concerned[place] if names == list(concerned) else ""
 
 
 def _placed(data: msgspec.Raw) -> Placed:

@@ -84,7 +84,8 @@ class Door:
         at = self.clock()
         address = request.remote or ""
         query = request.raw_path.partition("?")[2]
-        body = await request.text() if request.can_read_body else ""
+        # What is no text is read as far as it is: its signature cannot be right.
+        body = (await request.read()).decode(errors="replace")
         call = Call(
             product=product,
             name=f"{request.method} {request.path}",
@@ -114,7 +115,10 @@ class Door:
         return _json(result, 200, headers)
 
     def _charge(self, limits: Limits, endpoint: Endpoint, call: Call, address: str) -> None:
-        limits.charge(address, endpoint.cost(call), call.at)
+        if endpoint.funding:
+            limits.charge_funding(address, call.at)
+        else:
+            limits.charge(address, endpoint.cost(call), call.at)
 
     def _denied(self, denied: Denied, call: Call, address: str) -> web.Response:
         headers = self.limits[call.product].weight_header(address, call.at)

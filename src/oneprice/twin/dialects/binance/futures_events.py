@@ -21,7 +21,7 @@ from oneprice.twin.contract import (
     Position,
     PositionChanged,
 )
-from oneprice.twin.dialects.binance.accounts import isolated_wallet
+from oneprice.twin.dialects.binance.accounts import alias_of, isolated_wallet
 from oneprice.twin.dialects.binance.shapes import (
     POSITION_SIDES,
     STP_TO_WIRE,
@@ -95,7 +95,13 @@ class FuturesEvents:
                         mail.append((row.account, self._moved(row, at)))
         for account, slot in touched.items():
             mail.append((account, self._account(slot, at)))
-        return mail
+        return [(account, self._named(account, event)) for account, event in mail]
+
+    def _named(self, account: str, event: dict[str, Any]) -> dict[str, Any]:
+        """COIN-M says whose event it is by the account's alias, USD-M does not."""
+        if self.product != "coinm" or event["e"] not in ("ORDER_TRADE_UPDATE", "ACCOUNT_UPDATE"):
+            return event
+        return event | {"i": alias_of(account)}
 
     def _mine(self, instrument: str) -> bool:
         return self.catalog.market(instrument) == self.product
@@ -152,6 +158,8 @@ class FuturesEvents:
             "gtd": 0,
             "er": _ending(order) if kind == "EXPIRED" else "0",
         }
+        if self.product == "coinm":
+            body["ma"] = self.catalog.instrument(order.instrument).settle
         return {"e": "ORDER_TRADE_UPDATE", "E": millis(at), "T": millis(when), "o": body}
 
     def _filled(self, fill: Fill, order: Order, at: int) -> dict[str, Any]:

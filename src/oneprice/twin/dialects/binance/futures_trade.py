@@ -80,13 +80,13 @@ class FuturesTrade:
     def batch(self, call: Call) -> list[dict[str, Any]]:
         """POST /fapi/v1/batchOrders: up to five, each with its own answer."""
         rows = _listed(call.need("batchOrders"), "batchOrders", 5)
-        self.limits.check_orders(call.key, call.at, len(rows))
-        self.limits.count_orders(call.key, call.at, len(rows))
+        self.limits.take_batch(call.key, call.at, len(rows))
         return [self._one(self._place, call, row) for row in rows]
 
     def batch_modify(self, call: Call) -> list[dict[str, Any]]:
         """PUT /fapi/v1/batchOrders."""
         rows = _listed(call.need("batchOrders"), "batchOrders", 5)
+        self.limits.take_batch(call.key, call.at, len(rows))
         return [self._one(self._modify, call, row) for row in rows]
 
     def _one(self, action: Any, call: Call, row: Any) -> dict[str, Any]:
@@ -327,7 +327,7 @@ def _worth(fill: Fill, product: str) -> dict[str, str]:
 def _listed(text: str, name: str, most: int) -> list[Any]:
     try:
         rows = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         rows = None
     if not isinstance(rows, list) or not rows or len(rows) > most:
         raise denials.bad_value(name)

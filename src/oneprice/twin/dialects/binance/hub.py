@@ -114,7 +114,7 @@ class Hub:
         """The answer to one control message."""
         try:
             message = msgspec.json.decode(text)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             return _error(3, f"Invalid JSON: {error}")
         if not isinstance(message, dict):
             return _error(2, "Invalid request: request must be an object")

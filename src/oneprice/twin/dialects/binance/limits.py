@@ -1,10 +1,13 @@
 """Request weights, order counts and bans, by windows of the calendar."""
 
+from collections.abc import Sequence
+from typing import NoReturn
+
 import msgspec
 
 from oneprice.model.units import MINUTE, SECOND
 from oneprice.twin.dialects.binance.denials import Denied
-from oneprice.twin.rates import CalendarWindow
+from oneprice.twin.rates import Allowance, CalendarWindow
 
 DAY = 1440 * MINUTE
 _SPAN = {10 * SECOND: ("10S", "SECOND", 10), MINUTE: ("1M", "MINUTE", 1), DAY: ("1D", "DAY", 1)}
@@ -26,6 +29,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     weight: int
     orders: tuple[OrderRule, ...]
     raw: int = 0  # RAW_REQUESTS per 5 minutes, 0: not published
+    funding: int = 0  # questions about funding per address in 5 minutes, of their own; 0: none
     ban_after: int = 20
     ban_ns: int = 2 * MINUTE
 
@@ -34,7 +38,9 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 SPOT = Rules(
     weight=6_000, orders=(OrderRule(10 * SECOND, 50), OrderRule(DAY, 160_000)), raw=300_000
 )
-FUTURES = Rules(weight=2_400, orders=(OrderRule(10 * SECOND, 300), OrderRule(MINUTE, 1_200)))
+FUTURES = Rules(
+    weight=2_400, orders=(OrderRule(10 * SECOND, 300), OrderRule(MINUTE, 1_200)), funding=500
+)
 
 
 class Limits:
@@ -43,6 +49,7 @@ class Limits:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self._weight = CalendarWindow(rules.weight, MINUTE)
+        self._funding = CalendarWindow(rules.funding, 5 * MINUTE)
         self._refused = CalendarWindow(rules.ban_after, MINUTE)
         self._banned: dict[str, int] = {}
         self._orders = tuple(CalendarWindow(rule.limit, rule.span) for rule in rules.orders)
@@ -53,16 +60,26 @@ class Limits:
         if at < until:
             raise banned(until)
         allowance = self._weight.take(address, at, weight, force=True)
-        if allowance.granted:
-            return
+        if not allowance.granted:
+            self._refuse(
+                address, at, f"{self.rules.weight} request weight per 1 MINUTE", allowance
+            )
+
+    def charge_funding(self, address: str, at: int) -> None:
+        """Count a question about funding, which weighs nothing; raises as `charge` does."""
+        self.charge(address, 0, at)
+        allowance = self._funding.take(address, at)
+        if not allowance.granted:
+            self._refuse(address, at, f"{self.rules.funding} requests per 5 MINUTE", allowance)
+
+    def _refuse(self, address: str, at: int, limit: str, allowance: Allowance) -> NoReturn:
         if not self._refused.take(address, at).granted:
             self._banned[address] = at + self.rules.ban_ns
             raise banned(at + self.rules.ban_ns)
         raise Denied(
             -1003,
-            f"Too much request weight used; current limit is {self.rules.weight} request "
-            "weight per 1 MINUTE. Please use WebSocket Streams for live updates to avoid polling "
-            "the API.",
+            f"Too much request weight used; current limit is {limit}. Please use WebSocket "
+            "Streams for live updates to avoid polling the API.",
             status=429,
             retry_at_ms=allowance.resets_at // 1_000_000,
         )
@@ -80,7 +97,20 @@ class Limits:
 
     def check_orders(self, account: str, at: int, more: int = 1) -> None:
         """Raises 429 with -1015 where one more order would be too many."""
-        for rule, window in zip(self.rules.orders, self._orders, strict=True):
+        self._check(account, at, [more] * len(self._orders))
+
+    def take_batch(self, account: str, at: int, number: int) -> None:
+        """Count a batch of futures: its orders in 10 seconds, one request in the minute.
+
+        Raises as `check_orders` does.
+        """
+        amounts = [number if rule.span < MINUTE else 1 for rule in self.rules.orders]
+        self._check(account, at, amounts)
+        for window, amount in zip(self._orders, amounts, strict=True):
+            window.take(account, at, amount, force=True)
+
+    def _check(self, account: str, at: int, amounts: Sequence[int]) -> None:
+        for rule, window, more in zip(self.rules.orders, self._orders, amounts, strict=True):
             allowance = window.take(account, at, 0)
             if allowance.used + more > rule.limit:
                 _, word, number = _SPAN[rule.span]

@@ -201,7 +201,20 @@ class SpotTrade:
         return {
             "transactTime": call.now_ms,
             "executionId": amended.amended,
-            "amendedOrder": self._query_row(amended, instrument),
+            "amendedOrder": self._amended_row(amended, instrument),
+        }
+
+    def _amended_row(self, order: Order, instrument: Instrument) -> dict[str, Any]:
+        """What amending answers: names of its own for the amounts (Binance, "Order Amend")."""
+        row = _head(order, instrument) | _body(order, self.desk.catalog.grid(instrument.id))
+        row["qty"] = row.pop("origQty")
+        row["cumulativeQuoteQty"] = row.pop("cummulativeQuoteQty")
+        return row | {
+            "origClientOrderId": row["clientOrderId"],
+            "preventedQty": "0.00000000",
+            "quoteOrderQty": row.pop("origQuoteOrderQty", "0.00000000"),
+            "workingTime": millis(order.created_at),
+            "selfTradePreventionMode": STP_TO_WIRE[order.self_trade],
         }
 
     # Queries -----------------------------------------------------------------------------

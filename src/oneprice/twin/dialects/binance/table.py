@@ -26,13 +26,17 @@ class Right(StrEnum):
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """`free`: costs no weight when it succeeds. `orders`: its answer carries order counts."""
+    """`free`: costs no weight when it succeeds. `orders`: its answer carries order counts.
+
+    `funding`: counted among the questions about funding.
+    """
 
     right: Right
     weight: int | Callable[[Call], int]
     answer: Callable[[Call], Any]
     free: bool = False
     orders: bool = False
+    funding: bool = False
 
     def cost(self, call: Call) -> int:
         return self.weight if isinstance(self.weight, int) else self.weight(call)
@@ -75,6 +79,10 @@ FUTURES_KLINES = _stepped(((99, 1), (499, 2), (1_000, 5)), 10)
 
 def _public(weight: int | Callable[[Call], int], answer: Callable[[Call], Any]) -> Endpoint:
     return Endpoint(right=Right.NONE, weight=weight, answer=answer)
+
+
+def _funding(answer: Callable[[Call], Any]) -> Endpoint:
+    return Endpoint(right=Right.NONE, weight=0, answer=answer, funding=True)
 
 
 def _read(weight: int | Callable[[Call], int], answer: Callable[[Call], Any]) -> Endpoint:
@@ -202,6 +210,9 @@ def futures_table(counters: Counters) -> dict[str, Endpoint]:
     v1 = "/fapi/v1"
     shared = futures_market_table(counters, v1) | futures_private_table(counters, v1)
     return shared | {
+        # Weightless, with an allowance of their own.
+        f"GET {v1}/fundingRate": _funding(counters.facts.funding_rate),
+        f"GET {v1}/fundingInfo": _funding(counters.facts.funding_info),
         "GET /fapi/v2/ticker/price": _public(_one_or(1, 2), counters.market.price),
         f"POST {v1}/order/test": _trade(0, trade.test),
         f"GET {v1}/openAlgoOrders": _read(1, counters.facts.nothing),
@@ -226,6 +237,11 @@ def coinm_table(counters: Counters) -> dict[str, Endpoint]:
     shared = futures_market_table(counters, v1) | futures_private_table(counters, v1)
     return shared | {
         "GET /dapi/v2/leverageBracket": _read(1, counters.settings.brackets),
+        # Weights of COIN-M's own pages, which the account's history keeps.
+        f"GET {v1}/userTrades": _read(
+            lambda call: 20 if call.text("symbol") else 40, counters.futures.user_trades
+        ),
+        f"GET {v1}/income": _read(20, counters.income.income),
         f"GET {v1}/balance": _read(1, account.balance),
         f"GET {v1}/account": _read(5, account.account_coinm),
         f"GET {v1}/positionRisk": _read(1, account.positions_coinm),

@@ -54,7 +54,7 @@ class WebSocketApi:
         """Handle one request and queue its response, with the faults of order requests."""
         try:
             message = msgspec.json.decode(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             message = None
         if not isinstance(message, dict) or not isinstance(message.get("method"), str):
             refused = Denied(-1000, "Invalid JSON or missing method in request.")
@@ -62,6 +62,10 @@ class WebSocketApi:
             return
         number, method = message.get("id"), str(message["method"])
         given = message.get("params") or {}
+        if not isinstance(given, dict):
+            refused = Denied(-1000, "Invalid request: params must be an object.")
+            session.socket.send(_frame(number, refused, None))
+            return
         params = {str(name): calls.wire_text(value) for name, value in given.items()}
         call = Call(
             product=session.product,

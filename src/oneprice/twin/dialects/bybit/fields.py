@@ -100,7 +100,7 @@ def from_body(body: bytes) -> Fields:
     """The parameters of a POST; anything but a JSON object is refused."""
     try:
         value = msgspec.json.decode(body) if body else {}
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Failure(BAD_PARAMETER, "Request parameter error: invalid json") from None
     if not isinstance(value, dict):
         raise Failure(BAD_PARAMETER, "Request parameter error: object expected")

@@ -108,7 +108,7 @@ def read(query: str, body: bytes, path: Mapping[str, str]) -> Fields:
     if body:
         try:
             sent = _decoder.decode(body)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise parameter("request body is not JSON") from None
         match sent:
             case dict():

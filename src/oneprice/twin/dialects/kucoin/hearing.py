@@ -32,7 +32,7 @@ class Hearing:
         at = self._clock()
         try:
             message = msgspec.json.decode(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             message = None
         if not isinstance(message, dict):
             session.answer(complaint("", 400, "message is not JSON"))

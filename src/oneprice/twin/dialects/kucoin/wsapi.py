@@ -147,7 +147,7 @@ class OrderSocket:
         began = self._clock()
         try:
             message = msgspec.json.decode(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             message = None
         if not isinstance(message, dict):
             session.answer({"code": BAD_PARAMETER, "msg": "message is not JSON"})

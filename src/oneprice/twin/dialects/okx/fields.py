@@ -100,7 +100,7 @@ def from_body(content: bytes) -> list[Fields]:
         raise Failure("50000", "Body for POST request can not be empty.", 400)
     try:
         value = msgspec.json.decode(content)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Failure("50002", "JSON syntax error", 400) from None
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(item, dict) for item in items):
