@@ -23,7 +23,7 @@ class Way:
             Pacer([LIMIT]),
             Clock(),
             ready=lambda _: self.open,
-            send=lambda r: self.sent.append(r.tag),
+            send=lambda r, _: self.sent.append(r.tag),
             give_up=lambda r, why: self.given_up.append((r.tag, why)),
         )
 

@@ -1,11 +1,12 @@
 """Pacing: never more than the allowance, unwinding always finds room, bans are obeyed."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from oneprice.model.commands import Priority
 from oneprice.model.units import MILLI, SECOND
-from oneprice.shell.pacing import GUARD_NS, SHARE, Pacer
+from oneprice.shell.pacing import GUARD_NS, OPEN_NS, SHARE, WAYS_MIN, Pacer
 from oneprice.venues.contract import Limit
 
 ROLLING = Limit(bucket="orders", count=10, per_ms=1000, left_header="left")
@@ -83,11 +84,99 @@ def test_a_calendar_window_holds_however_unevenly_the_requests_travel(steps) -> 
     assert max(windows.values()) <= 10
 
 
+WAYS = st.tuples(st.integers(0, 200), st.integers(0, 1500), st.integers(0, 300))
+
+
+@given(
+    st.lists(WAYS, min_size=1, max_size=WAYS_MIN - 1),
+    st.sampled_from(["rolling", "calendar"]),
+    st.booleans(),
+)
+def test_no_window_holds_more_however_late_a_request_is_counted_if_its_answer_comes(
+    steps, window, experienced
+) -> None:
+    """There it takes `out` ms more than 2 ms, back again `home` more than 3."""
+    limit = Limit(bucket="orders", count=5, per_ms=1000, window=window)
+    pacer, now, under_way, counted = Pacer([limit]), 0, [], []
+    for _ in range(WAYS_MIN if experienced else 0):
+        trip = pacer.spend((), 0)
+        pacer.embark(trip)
+        pacer.land(trip, 5 * MILLI)
+
+    def land(until: int) -> None:
+        for trip, back in sorted(under_way, key=lambda one: one[1]):
+            if back <= until:
+                pacer.land(trip, back)
+                under_way.remove((trip, back))
+
+    for pause, out, home in steps:
+        now += pause * MILLI
+        land(now)
+        while wait := pacer.wait_ns(ONE, Priority.UNWIND, now):
+            now = min([now + wait, *(back for _, back in under_way)])
+            land(now)
+        trip = pacer.spend(ONE, now)
+        pacer.embark(trip)
+        counted.append(now + (2 + out) * MILLI)
+        under_way.append((trip, now + (5 + out + home) * MILLI))
+    for end in counted:
+        if window == "calendar":
+            assert sum(t // SECOND == end // SECOND for t in counted) <= 5
+        else:
+            assert sum(end - SECOND < t <= end for t in counted) <= 5
+
+
+def test_an_answer_that_never_comes_holds_its_share_for_a_while_and_no_longer() -> None:
+    pacer = Pacer([ROLLING])
+    trip = pacer.spend((("orders", 10),), 0)
+    pacer.embark(trip)
+    assert pacer.wait_ns(ONE, Priority.UNWIND, 2 * SECOND) > 0
+    assert pacer.wait_ns(ONE, Priority.UNWIND, OPEN_NS + SECOND + GUARD_NS) == 0
+    pacer.land(trip, OPEN_NS + 2 * SECOND)
+    assert pacer.used("orders", OPEN_NS + 2 * SECOND) == 0
+
+
+def test_what_we_ourselves_hold_is_no_news_in_a_header() -> None:
+    pacer = Pacer([ROLLING])
+    trip = pacer.spend((("orders", 6),), 0)
+    late = SECOND + GUARD_NS
+    pacer.learn(ONE, {"left": "4"}, 0, late, trip.held)
+    assert pacer.used("orders", late) == 0
+    pacer.learn(ONE, {"left": "3"}, 0, late, trip.held)
+    assert pacer.used("orders", late) == 1
+
+
+def test_each_subject_of_a_family_has_the_whole_allowance() -> None:
+    pacer = Pacer([Limit(bucket="place", count=10, per_ms=1000, each=True), ROLLING])
+    pacer.spend((("place:A", 10),), 0)
+    assert pacer.wait_ns((("place:A", 1),), Priority.UNWIND, 0) > 0
+    assert pacer.wait_ns((("place:B", 10),), Priority.UNWIND, 0) == 0
+    pacer.ban("place", SECOND)
+    assert pacer.wait_ns((("place:B", 1),), Priority.UNWIND, 0) == SECOND
+    assert pacer.wait_ns((("orders:A", 99),), Priority.UNWIND, 0) == 0, "no family: not counted"
+
+
+def test_slack_lengthens_the_window_and_not_what_the_venue_publishes() -> None:
+    limit = Limit(bucket="orders", count=10, per_ms=1000, slack_ms=30)
+    pacer = Pacer([limit])
+    pacer.spend((("orders", 10),), 0)
+    assert pacer.wait_ns(ONE, Priority.UNWIND, 0) == SECOND + 30 * MILLI + GUARD_NS
+    pacer.declare(Limit(bucket="orders", count=20, per_ms=1000))
+    assert pacer.limit("orders") == msgspec.structs.replace(limit, count=20)
+
+
 def test_calendar_windows_are_those_of_the_venues_clock() -> None:
     pacer = Pacer([CALENDAR])
     pacer.ahead_ns = 30 * SECOND
     pacer.spend((("weight", 100),), 0)
     assert pacer.wait_ns((("weight", 1),), Priority.UNWIND, 0) == 30 * SECOND + GUARD_NS
+
+
+def test_a_venues_clock_that_is_measured_anew_shortens_no_rolling_window() -> None:
+    pacer = Pacer([ROLLING])
+    pacer.spend((("orders", 10),), 0)
+    pacer.ahead_ns = 2 * SECOND
+    assert pacer.wait_ns(ONE, Priority.UNWIND, 0) == SECOND + GUARD_NS
 
 
 def test_what_an_answer_says_of_a_window_that_is_over_counts_no_more() -> None:
@@ -105,6 +194,16 @@ def test_an_allowance_that_the_venue_states_replaces_ours_and_keeps_what_is_spen
     assert pacer.wait_ns((("orders", 13),), Priority.UNWIND, 0) > 0
     pacer.learn(ONE, {"left": "0"}, 0, 0)
     assert pacer.used("orders", 0) == 20, "the headers we know are still read"
+
+
+def test_an_answer_may_state_the_allowance_it_counted_against() -> None:
+    stated = Limit(bucket="b", count=10, per_ms=1000, left_header="left", limit_header="limit")
+    pacer = Pacer([stated, ROLLING])
+    pacer.learn((("b", 1),), {"limit": "40", "left": "39"}, 0, 0)
+    assert pacer.used("b", 0) == 1
+    assert pacer.wait_ns((("b", 39),), Priority.UNWIND, 0) == 0
+    assert pacer.wait_ns((("b", 40),), Priority.UNWIND, 0) > 0
+    assert pacer.wait_ns((("orders", 11),), Priority.UNWIND, 0) == 0, "the other one is as it was"
 
 
 def test_headers_tell_of_other_clients() -> None:

@@ -3,15 +3,19 @@
 import asyncio
 import itertools
 from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import stamina
 import structlog
 
+from oneprice.model.commands import Priority
 from oneprice.model.events import (
     BookReady,
+    CancelRefused,
     FeedLost,
     LinkChanged,
+    OrderEnded,
     OrderRefused,
     OrderUncertain,
 )
@@ -21,7 +25,7 @@ from oneprice.shell.desk import Dialect
 from oneprice.shell.http import Http
 from oneprice.shell.lines import Hooks, Line, Lines, shards
 from oneprice.shell.outbox import Outbox
-from oneprice.shell.pacing import Pacer
+from oneprice.shell.pacing import OPEN_NS, Pacer, Trip
 from oneprice.shell.replies import Replies, bounded
 from oneprice.shell.resync import Resync
 from oneprice.shell.runtime import Runtime
@@ -35,6 +39,8 @@ WATCH_EVERY_S = 0.25
 CLOCK_EVERY_S = 20.0  # a venue's clock that was set costs its refusals for so long
 CLOCK_SAMPLES = 3
 RATE_PAUSE_NS = SECOND  # a refusal for rate that names no end
+CLOCK_PAUSE_S = 1.0  # between two measurements that refusals ask for
+DATA_CALLS_MAX = 16  # snapshots under way at once: what has its turn must leave at once, too
 
 
 class NoAnswer(ConnectionError):
@@ -62,6 +68,7 @@ class Gateway:
         self._markets = tuple(dict.fromkeys(w.instrument.split(":")[1] for w in wanted))
         self._http = Http(self._endpoints)
         self._replies = Replies()
+        self._clock_doubted = asyncio.Event()
         self.outbox = Outbox(
             Pacer(dialect.feed.spec.limits),
             clock,
@@ -78,12 +85,16 @@ class Gateway:
             Hooks(
                 fetch=self.fetch,
                 on_link=self._link_changed,
+                on_refused=self._clock_doubted.set,
                 on_topics=self._topics_told,
             ),
         )
-        self._resync = Resync(self.name, dialect.feed, runtime, self._lines, self.fetch)
+        self._resync = Resync(self.name, dialect.feed, runtime, self._lines, self._fetch_data)
+        self._data_calls = asyncio.Semaphore(DATA_CALLS_MAX)
         self._numbers = itertools.count(1)
         self._pending: dict[str, tuple[int, Connection]] = {}  # order id -> (deadline, on what)
+        self._recalls: dict[str, tuple[Request, Connection]] = {}  # order id -> cancel, on what
+        self._trips: dict[str, list[Trip]] = {}  # order id -> its requests on sockets
         self._tasks: list[asyncio.Task[None]] = []
         self._calls: dict[str, asyncio.Task[None]] = {}  # HTTP calls in flight by number
         self._closing = False
@@ -98,8 +109,8 @@ class Gateway:
             request = questions.pop(0)
             async for attempt in stamina.retry_context(on=NoAnswer, attempts=5, timeout=30.0):
                 with attempt:
-                    await self.outbox.turn(request.cost, request.priority)
-                    answer = await self._hear(request)
+                    trip = await self.outbox.turn(request.cost, request.priority)
+                    answer = await self._hear(request, trip)
                     if answer.status == 0:
                         url = self._endpoints[request.host] + request.path
                         raise NoAnswer(f"{self.name}: no answer from {url}: {answer.detail}")
@@ -176,6 +187,11 @@ class Gateway:
             for order_id, (_, held) in list(self._pending.items()):
                 if held is connection:
                     self._uncertain(order_id, "socket lost")
+            # A cancel does no harm twice, and an order that nobody cancels may: once more.
+            lost = {r.tag: r for r, held in self._recalls.values() if held is connection}
+            self._recalls = {i: x for i, x in self._recalls.items() if x[1] is not connection}
+            for request in lost.values():
+                self.outbox.put(request)
         if spec.role == "private":
             at = self._clock.now()
             self._desk.event(
@@ -193,6 +209,9 @@ class Gateway:
             for order_id, (deadline, _) in list(self._pending.items()):
                 if now > deadline:
                     self._uncertain(order_id, "timeout")
+            for order_id, trips in list(self._trips.items()):
+                if now > trips[-1].sent + OPEN_NS:
+                    del self._trips[order_id]
 
     # Requests ------------------------------------------------------------------------------
 
@@ -201,25 +220,33 @@ class Gateway:
             return False
         return not request.socket or self._lines.ready(request.socket) is not None
 
-    def _send(self, request: Request) -> None:
+    def _send(self, request: Request, trip: Trip) -> None:
+        unsigned = request
         if request.signed and self._dialect.trade is not None:
             request = self._dialect.trade.sign(request, self._clock.venue_ms(self.name))
         if not request.socket:
             number = str(next(self._numbers))
-            work = self._call(request, number)
+            work = self._call(request, trip, number)
             self._calls[number] = self._runtime.spawn(work, f"answer to {request.tag}")
             return
         line = self._lines.ready(request.socket)
         if line is None or not line.connection.send(request.body):
             self._never_sent(request, "venue_busy")
-        elif request.places:
+            return
+        if request.concerns:
+            self.outbox.pacer.embark(trip)
+            self._trips.setdefault(request.concerns[0], []).append(trip)
+        if request.places:
             deadline = self._clock.now() + ORDER_TIMEOUT_NS
             for order_id in request.concerns:
                 self._pending[order_id] = (deadline, line.connection)
+        elif request.tag.startswith("cancel"):
+            for order_id in request.concerns:
+                self._recalls[order_id] = (unsigned, line.connection)
 
-    async def _call(self, request: Request, number: str) -> None:
+    async def _call(self, request: Request, trip: Trip, number: str) -> None:
         try:
-            for more in self._answered("trade", await self._hear(request)):
+            for more in self._answered("trade", await self._hear(request, trip)):
                 self.outbox.put(more)
         finally:
             del self._calls[number]
@@ -229,15 +256,23 @@ class Gateway:
         questions = [request]
         while questions:
             question = questions.pop(0)
-            await self.outbox.turn(question.cost, question.priority)
+            trip = await self.outbox.turn(question.cost, question.priority)
             if question.signed and self._dialect.trade is not None:
                 question = self._dialect.trade.sign(question, self._clock.venue_ms(self.name))
-            questions += self._answered(side, await self._hear(question))
+            questions += self._answered(side, await self._hear(question, trip))
 
-    async def _hear(self, request: Request) -> Answer:
-        sent = self._clock.now()
+    async def _fetch_data(self, side: str, request: Request) -> None:
+        """As `fetch`, a few at a time: a ban heard of stops all that have not left."""
+        async with self._data_calls:
+            await self.fetch(side, request)
+
+    async def _hear(self, request: Request, trip: Trip) -> Answer:
+        pacer = self.outbox.pacer
+        pacer.embark(trip)
         answer = await self._http.send(request)
-        self.outbox.pacer.learn(request.cost, dict(answer.headers), sent, self._clock.now())
+        now = self._clock.now()
+        pacer.land(trip, now)
+        pacer.learn(request.cost, dict(answer.headers), trip.sent, now, trip.held)
         return answer
 
     def _answered(self, side: str, answer: Answer) -> Sequence[Request]:
@@ -269,7 +304,8 @@ class Gateway:
 
     async def _repeat(self, every_ms: int, request: Request) -> None:
         """Signs of life: from the moment that everything private is up."""
-        while not all(line.ready for line in self.lines if line.spec.role != "public"):
+        private = [line for line in self.lines if line.spec.role != "public"]
+        while not all(line.ready for line in private):  # noqa: ASYNC110 -- a line goes down, too
             await asyncio.sleep(WATCH_EVERY_S)
         while True:
             self.outbox.put(request)
@@ -286,7 +322,15 @@ class Gateway:
         elif isinstance(output, FeedLost):
             self._resync.lost(output)
         else:
-            self._pending.pop(getattr(output, "order_id", ""), None)
+            if isinstance(output, OrderRefused) and output.reason == "bad_time":
+                self._clock_doubted.set()
+            order_id = getattr(output, "order_id", "")
+            self._pending.pop(order_id, None)
+            if isinstance(output, (OrderEnded, CancelRefused)):
+                self._recalls.pop(order_id, None)
+            for trip in self._trips.pop(order_id, ()):
+                # News of an order may have another cause: how quick it was says nothing.
+                self.outbox.pacer.land(trip, self._clock.now(), pure=False)
 
     def _acknowledged(self, ack: Ack) -> None:
         match ack.kind:
@@ -294,7 +338,9 @@ class Gateway:
                 self._lines.announced(ack.socket, ack.text)
             case "rate":
                 now = self._clock.now()
-                until = ack.until_ms * MILLI - self._clock.offset_ns(self.name)
+                # Some venues name a moment by their clock, others so many seconds from now on:
+                # whichever it was, not before.
+                until = ack.until_ms * MILLI - min(0, self._clock.offset_ns(self.name))
                 log.warning("rate limited", venue=self.name, bucket=ack.bucket, text=ack.text)
                 self.outbox.pacer.ban(ack.bucket, until if until > now else now + RATE_PAUSE_NS)
             case "limit" if ack.limit is not None:
@@ -308,9 +354,10 @@ class Gateway:
         for _ in range(CLOCK_SAMPLES):
             waiting = self._replies.expect("clock")
             request = self._dialect.feed.clock()
-            await self.outbox.turn(request.cost, request.priority)
+            # What is signed waits for it: not behind hundreds of snapshots.
+            trip = await self.outbox.turn(request.cost, Priority.CANCEL)
             sent = self._clock.now()
-            answer = await self._hear(request)
+            answer = await self._hear(request, trip)
             received = self._clock.now()
             if answer.status != 200:
                 waiting.cancel()
@@ -323,8 +370,11 @@ class Gateway:
 
     async def _keep_clock(self) -> None:
         while True:
-            await asyncio.sleep(CLOCK_EVERY_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._clock_doubted.wait(), CLOCK_EVERY_S)
+            self._clock_doubted.clear()
             try:
                 await self._measure_clock()
             except TimeoutError as error:
                 log.warning("clock not measured", venue=self.name, why=str(error))
+            await asyncio.sleep(CLOCK_PAUSE_S)

@@ -5,6 +5,7 @@ from yarl import URL
 
 from oneprice.venues.contract import Answer, Request
 
+CALLS_MAX = 128  # at once: who paces knows better, and an order must not wait behind data
 BODY_BYTES_MAX = 64 * 1024 * 1024  # the largest instrument list of a venue is about 10 MB
 
 
@@ -20,7 +21,7 @@ class Http:
         """Status 0 means that no answer came: the outcome at the venue is unknown."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=self._timeout, connector=aiohttp.TCPConnector(limit=32)
+                timeout=self._timeout, connector=aiohttp.TCPConnector(limit=CALLS_MAX)
             )
         url = self._endpoints[request.host] + request.path
         if request.query:

@@ -2,11 +2,13 @@
 
 import asyncio
 import itertools
+import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 import msgspec
 import structlog
 
+from oneprice.model.commands import Priority
 from oneprice.model.units import MILLI, SECOND, InstrumentId
 from oneprice.shell.desk import Desk, Dialect
 from oneprice.shell.outbox import Outbox
@@ -20,18 +22,29 @@ log = structlog.get_logger("lines")
 RENEW_PART = 0.9  # of the life a venue grants: then the next connection is opened
 DRAIN_S = 2.5  # a connection that was relieved may still answer what was asked on it
 GREETING_EVERY_S = 0.002
+KEY_S = 0.5  # from the answer of a door to what the dialect found in it
 ARGS_SPARE_CHARS = 200  # what a subscription says besides its topics
 
 
 class Line(msgspec.Struct):
-    """One connection and what it carries; `relief` is the one that will take its place."""
+    """One connection and what it carries; `relief` is the one that will take its place.
+
+    `handed` are the topics that the relief alone carries already.
+    """
 
     spec: SocketSpec
     connection: Connection
     topics: list[Topic]
     ready: bool = False
-    slot: int = 0  # when the next control request may be sent
     relief: Connection | None = None
+    handed: int = 0
+    announced: bool = False  # it was the venue that wanted it: something may have been missed
+
+    @property
+    def ripe_at(self) -> float:
+        """When the next connection should be opened, so that the venue has not to cut this one."""
+        life = self.spec.life_ms * MILLI * RENEW_PART
+        return self.connection.opened_at + life if life else math.inf
 
     @property
     def instruments(self) -> list[InstrumentId]:
@@ -82,6 +95,7 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
 
     fetch: Callable[[str, Request], Awaitable[None]]  # (side, request): over HTTP, in its turn
     on_link: Callable[[Connection, SocketSpec, bool, str], None]  # a line came up, or went down
+    on_refused: Callable[[], None]  # a private line could not be opened: a matter of time?
     on_topics: Callable[[Sequence[Topic], Ack], None]  # topics were accepted or refused
 
 
@@ -108,6 +122,7 @@ class Lines:
         self._hooks = hooks
         self._numbers = itertools.count(1)
         self._retired: list[Connection] = []
+        self._doors: dict[str, asyncio.Lock] = {}
         self._closing = False
 
     # Who is there --------------------------------------------------------------------------
@@ -171,13 +186,17 @@ class Lines:
     async def _url(self, spec: SocketSpec) -> str:
         """Where to connect, once the venue allows another attempt."""
         if spec.connect_cost:
-            await self._outbox.turn(spec.connect_cost)
+            # Orders and what becomes of them come back before any book.
+            priority = Priority.DATA if spec.role == "public" else Priority.UNWIND
+            await self._outbox.turn(spec.connect_cost, priority)
         if spec.door == "none":
             return self._urls[spec.host] + spec.path
-        waiting = self._replies.expect(f"key:{spec.name}")
-        for side, request in self._door(spec):
-            await self._hooks.fetch(side, request)
-        key = (await bounded(waiting, f"door of {spec.name}")).text
+        # Several connections share a kind, and answers name only that: one at a time.
+        async with self._doors.setdefault(spec.name, asyncio.Lock()):
+            waiting = self._replies.expect(f"key:{spec.name}")
+            for side, request in self._door(spec):
+                await self._hooks.fetch(side, request)
+            key = (await bounded(waiting, f"key in the door of {spec.name}", KEY_S)).text
         if spec.door == "url":
             return key
         return self._urls[spec.host] + spec.path.replace("{key}", key)
@@ -208,9 +227,10 @@ class Lines:
         if spec.needs_login:
             await self._log_in(connection, spec)
         if line.relief is connection and not self._overlaps(line):
-            line.connection.muted = True  # what it says would mix with the new snapshots
-        for batch in requests(spec, line.topics):
-            await self._subscribe(line, connection, batch)
+            await self._hand_over(line, connection)
+        else:
+            for batch in requests(spec, line.topics):
+                await self._subscribe(connection, batch)
         if connection in self._retired:
             return  # the one it was to relieve has come down: that one comes back by itself
         if line.relief is connection:
@@ -243,33 +263,38 @@ class Lines:
                 )
                 raise ConnectionError(f"login refused: {ack.text}")
 
-    async def _subscribe(
-        self, line: Line, connection: Connection, topics: Sequence[Topic]
-    ) -> None:
+    async def _subscribe(self, connection: Connection, topics: Sequence[Topic]) -> None:
         """One request; where it fails as a whole each topic is tried alone."""
-        ack = await self._ask(line, connection, topics, on=True)
+        ack = await self._ask(connection, topics, on=True)
         if ack.ok or len(topics) == 1:
             self._hooks.on_topics(topics, ack)
             return
         for topic in topics:
-            self._hooks.on_topics([topic], await self._ask(line, connection, [topic], on=True))
+            self._hooks.on_topics([topic], await self._ask(connection, [topic], on=True))
 
-    async def ask_anew(self, line: Line, topic: Topic) -> None:
-        """Unsubscribe and subscribe, so that the venue sends a fresh snapshot."""
-        await self._ask(line, line.connection, [topic], on=False)
-        await self._ask(line, line.connection, [topic], on=True)
+    async def ask_anew(self, line: Line, topics: Sequence[Topic]) -> None:
+        """Unsubscribe and subscribe, so that the venue sends fresh snapshots; in one request."""
+        await self._ask(line.connection, topics, on=False)
+        await self._ask(line.connection, topics, on=True)
 
     async def _ask(
-        self, line: Line, connection: Connection, topics: Sequence[Topic], *, on: bool
+        self, connection: Connection, topics: Sequence[Topic], *, on: bool
     ) -> Ack:
-        now = self._clock.now()
-        line.slot = max(now, line.slot + int(SECOND / line.spec.requests_per_second))
-        await asyncio.sleep((line.slot - now) / SECOND)
+        await self._slot(connection)
         number = next(self._numbers)
         waiting = self._replies.expect(f"ack:{number}")
         if not connection.send(self._dialect.feed.subscribe(topics, number, on=on)):
             raise ConnectionError("socket down while subscribing")
-        return await bounded(waiting, f"subscription on {line.spec.name}")
+        return await bounded(waiting, f"subscription on {connection.spec.name}")
+
+    async def _slot(self, *connections: Connection) -> None:
+        """Until another control request may be sent on each of these connections."""
+        now = self._clock.now()
+        pace = int(SECOND / connections[0].spec.requests_per_second)
+        slot = max(now, *(connection.slot for connection in connections))
+        for connection in connections:
+            connection.slot = slot + pace
+        await asyncio.sleep((slot - now) / SECOND)
 
     def _closed(self, connection: Connection, reason: str) -> None:
         if self._closing or connection in self._retired:
@@ -278,9 +303,8 @@ class Lines:
         if line.relief is connection:
             log.warning("renewal failed", venue=self._dialect.name, socket=line.spec.name,
                         reason=reason)  # fmt: skip
-            if line.connection.muted:
-                line.connection.muted = False
-                line.connection.cut("renewal failed")
+            if line.handed:
+                line.connection.cut("renewal failed")  # half of it was let go already
             return
         was_ready, line.ready = line.ready, False
         log.warning(
@@ -288,12 +312,13 @@ class Lines:
         )
         if line.relief is not None:
             self._retire(line.relief)
-            line.relief = None
-        connection.muted = False
+            line.relief, line.handed = None, 0
         if line.spec.role == "public":
             at = self._clock.now()
             self._desk.dropped(self._dialect.name, line.spec.name, line.instruments, at)
             self._runtime.poke(at)
+        if not was_ready and line.spec.role != "public":
+            self._hooks.on_refused()
         if was_ready:
             self._hooks.on_link(connection, line.spec, False, reason)
 
@@ -307,11 +332,9 @@ class Lines:
         if any(line.relief is not None for line in self.all):
             return
         now = self._clock.now()
-        for line in self.all:
-            life = line.spec.life_ms * MILLI * RENEW_PART
-            if life and line.ready and now - line.connection.opened_at > life:
-                self.renew(line)
-                return
+        due = [line for line in self.all if line.ready and line.ripe_at < now]
+        if due:
+            self.renew(min(due, key=lambda line: line.ripe_at))
 
     def renew(self, line: Line) -> None:
         """Open another connection beside this one; it takes over once it carries everything."""
@@ -326,15 +349,34 @@ class Lines:
             if line.spec.name == socket:
                 log.warning("renewing", venue=self._dialect.name, socket=socket, why=text)
                 self.renew(line)
+                line.announced = line.relief is not None
 
     def _overlaps(self, line: Line) -> bool:
         """Whether two connections may feed the same books: not where snapshots come by socket."""
         snapshot = self._dialect.feed.snapshot
         return all(snapshot(i) is not None for i in line.instruments)
 
+    async def _hand_over(self, line: Line, relief: Connection) -> None:
+        """Topic by topic: let go here, taken there, so that no book hears two voices at once.
+
+        Only a few rest at a time, for a way to the venue and back: both connections have a free
+        slot before the first word is said.
+        """
+        old = line.connection
+        for batch in requests(line.spec, line.topics):
+            await self._slot(old, relief)
+            old.slot, relief.slot = 0, 0
+            line.handed += len(batch)
+            await self._ask(old, batch, on=False)
+            await self._subscribe(relief, batch)
+
     def _relieve(self, line: Line) -> None:
         old, line.connection = line.connection, line.relief or line.connection
-        line.relief = None
+        line.relief, line.handed = None, 0
+        if line.announced and line.spec.role == "private":
+            # A stream may have fallen silent before it said so: have everything asked for.
+            self._hooks.on_link(old, line.spec, False, "closing")
+        line.announced = False
         # It may still answer orders; its books would say everything twice.
         old.muted = line.spec.role == "public"
         self._retire(old)

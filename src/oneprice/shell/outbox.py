@@ -9,7 +9,7 @@ import msgspec
 from oneprice.model.commands import Priority
 from oneprice.model.units import MILLI, SECOND
 from oneprice.shell.clock import Clock
-from oneprice.shell.pacing import Cost, Pacer
+from oneprice.shell.pacing import Cost, Pacer, Trip
 from oneprice.venues.contract import Request
 
 ENTRY_PATIENCE_NS = 500 * MILLI  # an entry that waited so long is for a market that is gone
@@ -26,7 +26,7 @@ class Waiting(msgspec.Struct, order=True):
     since: int
     cost: Cost
     request: Request | None = None
-    turn: asyncio.Future[None] | None = None
+    turn: asyncio.Future[Trip] | None = None
 
 
 class Outbox:
@@ -42,7 +42,7 @@ class Outbox:
         clock: Clock,
         *,
         ready: Callable[[Request], bool],
-        send: Callable[[Request], None],
+        send: Callable[[Request, Trip], None],
         give_up: Callable[[Request, str], None],
     ) -> None:
         self.pacer = pacer
@@ -59,25 +59,30 @@ class Outbox:
 
         A request about an order that still waits here takes that order back instead: to cancel
         it, or to be told that the venue does not know it and then to send it, would be a trade
-        that nobody wants any more.
+        that nobody wants any more. An entry that a ban would outlast is not taken at all.
         """
         if self._line and request.order_id and self._take_back(request):
             return
         now = self._clock.now()
+        if (
+            request.priority is Priority.ENTRY
+            and self.pacer.banned_ns(request.cost, now) > ENTRY_PATIENCE_NS
+        ):
+            self._give_up(request, "banned")
+            return
         if not self._line and self._wait(request, now) == 0:
-            self.pacer.spend(request.cost, now)
-            self._send(request)
+            self._send(request, self.pacer.spend(request.cost, now))
             return
         if len(self._line) >= QUEUE_MAX:
             self._give_up(request, "rate_limited")
             return
         self._queue(Waiting(request.priority, 0, now, request.cost, request=request))
 
-    async def turn(self, cost: Cost, priority: Priority = Priority.DATA) -> None:
+    async def turn(self, cost: Cost, priority: Priority = Priority.DATA) -> Trip:
         """Wait in line like a request, however long; the cost counts as spent on return."""
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[Trip] = asyncio.get_running_loop().create_future()
         self._queue(Waiting(priority, 0, self._clock.now(), cost, turn=turn))
-        await turn
+        return await turn
 
     def _queue(self, waiting: Waiting) -> None:
         self._number += 1
@@ -131,7 +136,8 @@ class Outbox:
             elif self._is_late(waiting, now):
                 self._line.remove(waiting)
                 if waiting.request is not None:
-                    self._give_up(waiting.request, "rate_limited")
+                    banned = self.pacer.banned_ns(waiting.cost, now)
+                    self._give_up(waiting.request, "banned" if banned else "rate_limited")
             else:
                 soonest = min(soonest, wait)
         if self._line:
@@ -149,11 +155,11 @@ class Outbox:
         return wait
 
     def _let_go(self, waiting: Waiting, now: int) -> None:
-        self.pacer.spend(waiting.cost, now)
+        trip = self.pacer.spend(waiting.cost, now)
         if waiting.request is not None:
-            self._send(waiting.request)
+            self._send(waiting.request, trip)
         elif waiting.turn is not None:
-            waiting.turn.set_result(None)
+            waiting.turn.set_result(trip)
 
     @staticmethod
     def _is_late(waiting: Waiting, now: int) -> bool:

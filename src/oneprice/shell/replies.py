@@ -37,9 +37,11 @@ class Replies:
                 return
 
 
-async def bounded(waiting: asyncio.Future[Ack], what: str) -> Ack:
+async def bounded(
+    waiting: asyncio.Future[Ack], what: str, seconds: float = ACK_TIMEOUT_S
+) -> Ack:
     """The answer, or TimeoutError naming what was asked."""
     try:
-        return await asyncio.wait_for(waiting, ACK_TIMEOUT_S)
+        return await asyncio.wait_for(waiting, seconds)
     except TimeoutError:
-        raise TimeoutError(f"no answer in {ACK_TIMEOUT_S} s: {what}") from None
+        raise TimeoutError(f"no answer in {seconds} s: {what}") from None

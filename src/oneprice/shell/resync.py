@@ -7,17 +7,23 @@ import structlog
 
 from oneprice.model.events import FeedLost
 from oneprice.model.units import SECOND, InstrumentId, Nanos
-from oneprice.shell.lines import Lines
+from oneprice.shell.lines import Line, Lines, requests
 from oneprice.shell.runtime import Runtime
 from oneprice.venues.contract import Ack, Feed, Request, Topic
 
 log = structlog.get_logger("resync")
 
 STREAM_SILENCE_NS = 15 * SECOND  # a book's stream that says nothing for so long is not trusted
-SILENCE_MAX_NS = 240 * SECOND  # for instruments in which, as was learned, nothing happens
+SILENCE_MAX_NS = 3600 * SECOND  # for instruments in which, as was learned, nothing happens
+RELAX_PART = 64  # of a grown patience, taken back whenever the stream is heard to talk
+LINE_BOOKS_MIN = 5  # so many books and more, all silent: not they are, their connection is
+QUESTIONS_PART = 8  # of what a connection may say, for questions that silence raises
 RESYNC_FIRST_S = 0.05
-RESYNC_MAX_S = 5.0
+RESYNC_MAX_S = 30.0
+RESYNC_QUIET_S = 5.0  # the first pause where the stream is silent: it may have nothing to say
 RESYNC_WAIT_S = 3.0  # how long a fresh snapshot may take before it is asked for again
+
+Touch = tuple[int, int, int, int]
 
 
 class Resync:
@@ -43,6 +49,9 @@ class Resync:
         self._tasks: dict[InstrumentId, asyncio.Task[None]] = {}
         self._ready: dict[InstrumentId, asyncio.Event] = {}
         self._patience: dict[InstrumentId, int] = {}
+        self._heard: dict[InstrumentId, int] = {}  # when each book had changed, as last seen
+        self._silent: dict[InstrumentId, Touch] = {}  # what stood there before the silence
+        self._asked_at: dict[int, Nanos] = {}  # by line: when silence was last asked about
         self._closing = False
 
     def want(self, topics: Sequence[Topic]) -> None:
@@ -77,28 +86,102 @@ class Resync:
         ready = self._ready.get(instrument)
         if ready is not None:
             ready.set()
+        before = self._silent.pop(instrument, None)
+        if before is not None and before == self._touch(instrument):
+            # Where nothing happened silence was no news: ask less and less often.
+            patience = self._patience.get(instrument, STREAM_SILENCE_NS)
+            self._patience[instrument] = min(SILENCE_MAX_NS, 2 * max(patience, 1))
 
     def lost(self, event: FeedLost) -> None:
         if event.reason == "disconnected":
-            return  # the reconnect subscribes, and that brings a snapshot
+            task = self._tasks.get(event.instrument)
+            if task is not None:
+                task.cancel()  # the reconnect subscribes, and that brings a snapshot
+            return
         log.warning(
             "feed lost", instrument=event.instrument, why=event.reason, detail=event.detail
         )
-        self._start(event.instrument, first=False)
+        if event.reason != "silent":  # the silent are asked about together, by `look_after`
+            self._start(event.instrument, first=False)
+
+    # Silence -------------------------------------------------------------------------------
 
     def look_after(self, now: Nanos) -> None:
         """Streams that stopped talking, however alive their socket."""
-        for instrument in self._ready:
-            book = self._feed.books[instrument]
-            patience = self._patience.get(instrument, STREAM_SILENCE_NS)
-            quiet = now - book.at
-            if book.known and quiet > patience:
-                # Where nothing happens silence is no news: ask less and less often.
-                self._patience[instrument] = min(SILENCE_MAX_NS, 2 * max(patience, 1))
-                self._runtime.desk.silent(self._name, instrument, now)
-                self._runtime.poke(now)
-            elif quiet < STREAM_SILENCE_NS // 4 and instrument not in self._tasks:
-                self._patience.pop(instrument, None)
+        if all(self._rests(instrument, now) for instrument in self._ready):
+            return
+        for line in self._lines.all:
+            books = [i for i in line.instruments if i in self._ready]
+            quiet = [i for i in books if not self._rests(i, now)]
+            if not quiet:
+                continue
+            for instrument in quiet:
+                if self._feed.books[instrument].known:
+                    self._silent[instrument] = self._touch(instrument)
+                    self._runtime.desk.silent(self._name, instrument, now)
+            self._runtime.poke(now)
+            self._ask_about(line, quiet, len(books), now)
+
+    def _rests(self, instrument: InstrumentId, now: Nanos) -> bool:
+        """Whether there is nothing to ask about a book: it talks, or is being fetched."""
+        book = self._feed.books[instrument]
+        if not book.known:
+            return instrument not in self._silent or instrument in self._tasks
+        heard = self._heard.get(instrument, 0)
+        if book.at > heard:
+            self._heard[instrument] = book.at
+            if book.at - heard < STREAM_SILENCE_NS // 4 and instrument in self._patience:
+                self._relax(instrument)
+        return now - book.at <= self._patience.get(instrument, STREAM_SILENCE_NS)
+
+    def _relax(self, instrument: InstrumentId) -> None:
+        patience = self._patience[instrument]
+        patience -= patience // RELAX_PART
+        if patience > STREAM_SILENCE_NS:
+            self._patience[instrument] = patience
+        else:
+            del self._patience[instrument]
+
+    def _ask_about(
+        self, line: Line, quiet: Sequence[InstrumentId], books: int, now: Nanos
+    ) -> None:
+        """In few words: a venue counts them, and it may be that simply nothing happens."""
+        if not line.ready:
+            return  # the reconnect brings them all
+        pause = int(2 * QUESTIONS_PART * SECOND / line.spec.requests_per_second)
+        if now < self._asked_at.get(id(line), -pause) + pause:
+            return
+        self._asked_at[id(line)] = now
+        self.count += len(quiet)
+        if len(quiet) == books >= LINE_BOOKS_MIN:
+            line.connection.cut("all its streams are silent")
+            return
+        for instrument in quiet:
+            if self._feed.snapshot(instrument) is not None:
+                self._start(instrument, first=True)
+        texts = [t for t in line.topics if t.is_book and t.instrument in quiet]
+        anew = [t for t in texts if t.instrument not in self._tasks]
+        if anew:
+            work = self._ask_anew(line, anew)
+            task = self._runtime.spawn(work, f"{self._name} asks about silence")
+            for topic in anew:
+                self._hold(topic.instrument, task)
+
+    async def _ask_anew(self, line: Line, topics: Sequence[Topic]) -> None:
+        """A fresh snapshot of several books at once; who gets none is fetched alone."""
+        try:
+            for batch in requests(line.spec, topics):
+                await self._lines.ask_anew(line, batch)
+        except (TimeoutError, ConnectionError) as error:
+            log.warning("resync failed", topics=len(topics), why=str(error))
+        for topic in topics:
+            self._tasks.pop(topic.instrument, None)
+            if not self._feed.books[topic.instrument].known:
+                self._start(topic.instrument, first=True)
+
+    def _touch(self, instrument: InstrumentId) -> Touch:
+        book = self._feed.books[instrument]
+        return book.bid_ticks, book.bid_lots, book.ask_ticks, book.ask_lots
 
     # Work ----------------------------------------------------------------------------------
 
@@ -107,12 +190,21 @@ class Resync:
             return
         work = self._until_known(instrument, first=first)
         task = self._runtime.spawn(work, f"resync {instrument}")
+        self._hold(instrument, task)
+
+    def _hold(self, instrument: InstrumentId, task: asyncio.Task[None]) -> None:
         self._tasks[instrument] = task
-        task.add_done_callback(lambda _: self._tasks.pop(instrument, None))
+
+        def done(ended: asyncio.Task[None]) -> None:
+            if self._tasks.get(instrument) is ended:
+                del self._tasks[instrument]
+
+        task.add_done_callback(done)
 
     async def _until_known(self, instrument: InstrumentId, *, first: bool) -> None:
         """A snapshot within the budget, or a fresh subscription, until the book is known."""
-        delay = RESYNC_FIRST_S
+        # Some books are proven by the stream's next word alone, and that may take its time.
+        delay = RESYNC_QUIET_S if instrument in self._silent else RESYNC_FIRST_S
         ready = self._ready[instrument]
         while not self._feed.books[instrument].known:
             line, topic = self._lines.of_book(instrument)
@@ -124,7 +216,7 @@ class Resync:
                 if request is not None:
                     await self._fetch("feed", request)
                 elif not first:
-                    await self._lines.ask_anew(line, topic)
+                    await self._lines.ask_anew(line, [topic])
                 await asyncio.wait_for(ready.wait(), RESYNC_WAIT_S)
             except (TimeoutError, ConnectionError) as error:
                 log.warning("resync failed", instrument=instrument, why=str(error))

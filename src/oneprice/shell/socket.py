@@ -14,6 +14,8 @@ BACKOFF_FIRST_S = 0.02
 BACKOFF_MAX_S = 30.0  # while nobody answers
 BACKOFF_FLAPPING_S = 2.0  # while it comes up and is lost again: the venue is there
 STABLE_NS = 5 * SECOND  # a connection that lived so long starts the back-off anew
+CONNECT_S = 10.0  # for an attempt: an address that swallows everything would hold us for minutes
+HELD_MAX_S = 86_400.0  # the longest wait that a refusal may impose
 FRAME_BYTES_MAX = 16 * 1024 * 1024
 _TEXT, _BINARY = picows.WSMsgType.TEXT, picows.WSMsgType.BINARY
 
@@ -78,11 +80,13 @@ class Connection:
         self.opened_at = 0
         self.frames = 0  # heard since it was opened
         self.muted = False  # for the owner: what is heard no longer counts
+        self.slot = 0  # for the owner: when the next control request may be sent
         self._url = url
         self._on_open = on_open
         self._on_close = on_close
         self._task: asyncio.Task[None] | None = None
         self._defect: Exception | None = None
+        self._held_s = 0.0  # the venue refused us for so long
 
     @property
     def up(self) -> bool:
@@ -115,36 +119,42 @@ class Connection:
     async def _live(self) -> None:
         failures = 0
         while True:
-            opened = self.clock.now()
             before = self.connects
             reason = await self._once()
-            if self.clock.now() - opened > STABLE_NS:
+            came_up = self.connects > before
+            if came_up and self.clock.now() - self.opened_at > STABLE_NS:
                 failures = 0
             self._on_close(self, reason)
             if self._defect is not None:
                 raise self._defect
             # Full jitter keeps many clients of one venue from coming back in step.
-            longest = BACKOFF_FLAPPING_S if self.connects > before else BACKOFF_MAX_S
+            longest = BACKOFF_FLAPPING_S if came_up else BACKOFF_MAX_S
             ceiling = min(longest, BACKOFF_FIRST_S * 2**failures)
-            await asyncio.sleep(ceiling * random.uniform(0.5, 1.0))
+            await asyncio.sleep(self._held_s + ceiling * random.uniform(0.5, 1.0))
             failures = min(failures + 1, 16)
 
     async def _once(self) -> str:
         """One life of the connection; returns why it ended."""
         self.close_reason = ""
         self.frames = 0
+        self._held_s = 0.0
         transport: picows.WSTransport | None = None
         helpers: list[asyncio.Task[None]] = []
         try:
-            transport, _ = await picows.ws_connect(
-                lambda: _Listener(self), await self._url(), max_frame_size=FRAME_BYTES_MAX
-            )
+            url = await self._url()
+            async with asyncio.timeout(CONNECT_S):
+                transport, _ = await picows.ws_connect(
+                    lambda: _Listener(self), url, max_frame_size=FRAME_BYTES_MAX
+                )
             self.connects += 1
             self.heard = self.opened_at = self.clock.now()
             helpers.append(asyncio.create_task(self._heartbeat(transport)))
             helpers.append(asyncio.create_task(self._open(transport)))
             await transport.wait_disconnected()
             return self.close_reason or "connection lost"
+        except picows.WSInvalidStatusError as error:
+            self._held_s = _retry_after_s(error)
+            return f"{type(error).__name__}: {error}"[:200]
         except (picows.WSError, OSError, TimeoutError) as error:
             return f"{type(error).__name__}: {error}"[:200]
         finally:
@@ -182,3 +192,10 @@ class Connection:
                     transport.send(_TEXT, ping.payload)
                 else:
                     transport.send_ping()
+
+
+def _retry_after_s(error: picows.WSInvalidStatusError) -> float:
+    """How long the venue said to stay away when it refused to open a socket (RFC 9110, 10.2.3)."""
+    response = error.response
+    text = (response.headers.get("Retry-After") if response is not None else "") or ""
+    return min(float(text), HELD_MAX_S) if text.isascii() and text.isdigit() else 0.0

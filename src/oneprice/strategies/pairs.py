@@ -12,7 +12,7 @@ from oneprice.core.strategy import (
     WireSpec,
 )
 from oneprice.model.instrument import Instrument
-from oneprice.model.units import BPS, InstrumentId
+from oneprice.model.units import BPS, Asset, InstrumentId
 from oneprice.strategies.entry import look
 from oneprice.strategies.exit import exit_wire, leave
 from oneprice.strategies.pairing import (
@@ -40,7 +40,10 @@ class PairTrader:
     def pairs(self, view: View) -> list[Pair]:
         """Every way round that fits, in the order in which instruments appeared."""
         all_of_them = wanted(view, self._settings)
-        every = (self._pair(buy, sell) for buy in all_of_them for sell in all_of_them)
+        by_base: dict[Asset, list[Instrument]] = {}
+        for one in all_of_them:
+            by_base.setdefault(one.base, []).append(one)
+        every = (self._pair(buy, sell) for buy in all_of_them for sell in by_base[buy.base])
         return [pair for pair in every if pair is not None]
 
     def _pair(self, buy: Instrument, sell: Instrument) -> Pair | None:
