@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from math import exp, log, sqrt
 
 from oneprice.model.instrument import Payoff
@@ -410,6 +411,8 @@ class SeededWorld:
     def past(self, instrument: InstrumentId, kind: str) -> Past | None:
         stall = self.stalls[instrument]
 
+        # What is past does not change, and who asks for history asks for the same bars again.
+        @lru_cache(maxsize=5_000)
         def bar(start_ms: int, interval_ms: int) -> Candle | None:
             return stall.past(kind, start_ms, interval_ms)
 

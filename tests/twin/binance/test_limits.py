@@ -57,3 +57,27 @@ def test_unfilled_orders_are_counted_and_fills_give_slots_back() -> None:
         "X-MBX-ORDER-COUNT-1D": "49",
     }
     counter.check_orders("key", START + 10 * SECOND, more=50)
+
+
+def test_a_batch_counts_its_orders_in_ten_seconds_and_once_in_the_minute() -> None:
+    counter = Limits(limits.FUTURES)
+    for _ in range(60):
+        counter.take_batch("key", START, 5)
+    with pytest.raises(Denied, match="300 orders per 10 SECOND"):
+        counter.take_batch("key", START, 1)
+    assert counter.order_headers("key", START) == {
+        "X-MBX-ORDER-COUNT-10S": "300",
+        "X-MBX-ORDER-COUNT-1M": "60",
+    }
+
+
+def test_questions_about_funding_weigh_nothing_and_have_an_allowance_of_their_own() -> None:
+    counter = Limits(limits.FUTURES)
+    for _ in range(500):
+        counter.charge_funding("a", START)
+    assert counter.used("a", START) == 0
+    with pytest.raises(Denied) as caught:
+        counter.charge_funding("a", START + MINUTE)
+    assert (caught.value.status, caught.value.code) == (429, -1003)
+    counter.charge("a", 1, START)  # the rest goes on
+    counter.charge_funding("a", START + 5 * MINUTE)

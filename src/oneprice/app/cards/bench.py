@@ -20,13 +20,15 @@ from oneprice.app.station import Station
 from oneprice.model.commands import PlaceOrder, TimeInForce
 from oneprice.model.events import OrderEnded, OrderRefused
 from oneprice.model.instrument import Instrument, Payoff
-from oneprice.model.units import SECOND, Lots, OrderId, Side, Ticks
+from oneprice.model.units import MILLI, SECOND, Lots, OrderId, Side, Ticks
 from oneprice.twin.build import World, make_twin
 from oneprice.twin.exchange import InnerExchange
 from oneprice.twin.server import RunningTwin, serve
+from oneprice.twin.stock import default_listings
 from oneprice.venues.contract import Credentials, Wanted
 
 FUNDING_NS = 8 * 3600 * SECOND
+SLOW_MS = 10_000  # allowances that are full again sooner are not worth a fresh bench
 LEAD_NS = 25 * SECOND  # from opening a bench to the twin's next settlement of funding
 
 
@@ -67,6 +69,13 @@ class Bench:
         await self.gateway.prepare()
         await self.gateway.open()
         await self.until(lambda: self.gateway.settled, "every line up and every book known", 15)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether half of a venue's allowance is used up, so that a card might have to wait."""
+        pacer, now = self.gateway.outbox.pacer, self.clock.now()
+        slow = [limit for limit in self.feed.spec.limits if limit.per_ms >= SLOW_MS]
+        return any(2 * pacer.used(limit.bucket, now) > limit.count for limit in slow)
 
     async def rest(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -141,7 +150,7 @@ async def bench_of(
         name=venue, instruments=tuple(instruments), order_entry=entry, dead_man_ms=dead_man_ms
     )
     now = time.time_ns()
-    shift = (now // FUNDING_NS + 1) * FUNDING_NS - LEAD_NS - now
+    shift = _next_settlement(venue, instruments, now) - LEAD_NS - now
     world = World(seed=11, instruments=tuple(f"{venue}:{name}" for name in instruments))
     twin = await serve(make_twin(venue, partial(_shifted, shift), world))
     bench = Bench(config, twin)
@@ -151,6 +160,18 @@ async def bench_of(
     finally:
         await bench.station.close()
         await twin.close()
+
+
+def _next_settlement(venue: str, instruments: Sequence[str], now: int) -> int:
+    """When the venue's usual clock settles funding next; not every venue's day begins at 0:00."""
+    phases = [
+        listing.extras.funding_phase_ms * MILLI
+        for listing in default_listings(venue)
+        if listing.instrument.funding_interval_ms
+        and f"{listing.instrument.market}:{listing.instrument.symbol}" in instruments
+    ]
+    phase = phases[0] if phases else 0
+    return phase + ((now - phase) // FUNDING_NS + 1) * FUNDING_NS
 
 
 def _shifted(shift: int) -> int:

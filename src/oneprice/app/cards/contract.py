@@ -23,7 +23,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     play: Play
     feature: str = ""
-    bench: str = "plain"  # plain, rest (orders by REST), dead_man
+    # plain, rest (orders by REST), dead_man, settling (its funding is still to come)
+    bench: str = "plain"
 
 
 def check(condition: bool, expected: str, found: object) -> None:

@@ -19,7 +19,7 @@ CARDS: tuple[Card, ...] = tuple(
 )
 TIMEOUT_S = 100.0
 DEAD_MAN_MS = 10_000  # the shortest that every venue with such a switch accepts
-BENCHES = ("plain", "rest", "dead_man")
+BENCHES = ("plain", "rest", "dead_man", "settling")
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,13 +76,14 @@ async def play(
 async def _on_one_bench(
     venue: str, kind: str, spec: Spec, cards: Sequence[Card]
 ) -> list[Verdict]:
-    """Verdicts up to the first card that failed: the next is played on a fresh bench."""
+    """Verdicts up to the first card that failed, or until the venue's patience is half used up:
+    the next is played on a fresh bench."""
     done: list[Verdict] = []
     try:
         async with _bench(venue, kind, spec) as bench:
             for card in cards:
                 done.append(await _one(venue, card, bench))
-                if not done[-1].passed:
+                if not done[-1].passed or bench.is_spent:
                     break
     except (CardFailed, NotHeard) as failed:  # the bench itself did not come up
         done.append(_verdict(venue, cards[len(done)], f"not connected: {failed}"))

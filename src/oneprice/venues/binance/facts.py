@@ -335,6 +335,7 @@ SPEC = Spec(
     features=frozenset(
         (
             "books",
+            "book_sequence",
             "trades",
             "touch",
             "mark",

@@ -8,7 +8,7 @@ import msgspec
 from oneprice.kernel import Book, DepthFormat, DepthReader, OffGrid, Outcome, Tripwires
 from oneprice.model.events import BookReady, FeedLost, InstrumentListed, WireTripped
 from oneprice.model.instrument import Instrument, instrument_id, split_id
-from oneprice.model.units import InstrumentId, Nanos
+from oneprice.model.units import MILLI, InstrumentId, Nanos
 from oneprice.venues.binance import history
 from oneprice.venues.binance.allowances import Allowances
 from oneprice.venues.binance.answers import over_http, rate_ack, rejected
@@ -106,6 +106,7 @@ class BinanceFeed:
         self._hours: dict[InstrumentId, int] = {}
         self._asked: dict[tuple[str, str], bool] = {}  # control message -> on or off
         self._clock = PRODUCTS["usdm"]
+        self._ahead_ms = 0  # the venue's clock, of ours
         self._allowances = Allowances()
         self._next: list[Request] = []
 
@@ -336,6 +337,7 @@ class BinanceFeed:
                 outputs.extend(self._intervals(rest, answer.body, at))
             else:
                 now = msgspec.json.decode(answer.body, type=ServerTime).serverTime
+                self._ahead_ms = now - at // MILLI
                 outputs.append(Ack(socket="", kind="clock", text=str(now)))
         except UNREADABLE as error:
             outputs.append(self._unanswered(line, answer, str(error), at))
@@ -402,7 +404,8 @@ class BinanceFeed:
 
     def _page(self, answer: Answer, at: Nanos) -> Sequence[Output]:
         item = self._item(answer.tag.split(":", 5)[5])
-        events, more = history.page(answer.tag, item, answer.body, at)
+        there_ms = at // MILLI + self._ahead_ms
+        events, more = history.page(answer.tag, item, answer.body, at, there_ms)
         if more is not None:
             self._next.append(more)
         return events

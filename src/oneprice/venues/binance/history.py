@@ -11,7 +11,7 @@ import msgspec
 
 from oneprice.model.events import AnyEvent, CandleClosed, FundingSettled
 from oneprice.model.instrument import Instrument
-from oneprice.model.units import MILLI, Nanos
+from oneprice.model.units import Nanos
 from oneprice.venues.binance.facts import DAY_MS, MINUTE_MS, PRODUCTS
 from oneprice.venues.binance.frames import SettledFunding
 from oneprice.venues.binance.numbers import decimal
@@ -36,7 +36,7 @@ _PATHS: Mapping[str, str] = {
 _ROWS_MAX = 1_000
 # COIN-M answers no longer range than this (publicly known of it, not in our documents).
 _REACH_MS = 200 * DAY_MS
-# A candle that ended a moment ago by our clock may still grow by the venue's.
+# A candle that ended a moment ago by what we know of the venue's clock may still grow by it.
 _SETTLING_MS = 1_000
 
 _rows = msgspec.json.Decoder(list[list[str | int | float]])
@@ -83,9 +83,12 @@ def question(wanted: HistoryWanted, item: Instrument) -> Request:
 
 
 def page(
-    tag: str, item: Instrument, body: bytes, at: Nanos
+    tag: str, item: Instrument, body: bytes, at: Nanos, there_ms: int
 ) -> tuple[list[AnyEvent], Request | None]:
-    """Events of a page, oldest first, and the question for the page behind it."""
+    """Events of a page, oldest first, and the question for the page behind it.
+
+    `there_ms` is the venue's time: a candle that has not ended by it is left out.
+    """
     _, kind, length_ms, until_ms, end_ms, _ = tag.split(":", 5)
     events: list[AnyEvent] = []
     last = -1
@@ -99,7 +102,7 @@ def page(
         for cells in rows:
             bar = _bar(cells, kind, int(length_ms), item, at)
             last = bar.start_ms
-            if bar.start_ms + int(length_ms) + _SETTLING_MS <= at // MILLI:
+            if bar.start_ms + int(length_ms) + _SETTLING_MS <= there_ms:
                 events.append(bar)
         count = len(rows)
     start_ms = last + 1 if count >= _ROWS_MAX else int(until_ms) + 1

@@ -121,7 +121,7 @@ def _executed(
     report: Execution, order_id: OrderId, instrument: Instrument, at: Nanos, cause: str
 ) -> OrderFilled:
     side, price = Side[report.S], decimal(report.L)
-    if cause == "delivery":  # off the grid: told to the tick, against us
+    if cause in ("adl", "delivery"):  # may be off the grid: told to the tick, against us
         ticks = instrument.ticks_not_worse(price, side.opposite)
     else:
         ticks = instrument.ticks(price)

@@ -129,6 +129,7 @@ SPEC = Spec(
     features=frozenset(
         (
             "books",
+            "book_sequence",
             "trades",
             "touch",
             "mark",

@@ -127,10 +127,11 @@ def execution(row: ExecutionRow, item: Instrument, at: Nanos) -> AnyEvent:
     cause = _CAUSES.get(row.exec_type)
     if cause is not None:
         price, side = decimal(row.exec_price), side_of(row.side)
-        # Contracts are delivered at an average, off the grid: told to the tick, against us.
+        # Contracts are delivered at an average, and deleveraged at a price that no document says
+        # to be on the grid: told to the tick, against us.
         ticks = (
             item.ticks_not_worse(price, side.opposite)
-            if cause == "delivery"
+            if cause in ("adl", "delivery")
             else item.ticks(price)
         )
         return OrderFilled(
