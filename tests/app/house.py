@@ -4,13 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from oneprice.app.build import STRATEGIES
+from oneprice.app.build import STRATEGIES, spec_of
 from oneprice.app.config import RunConfig, VenueConfig
 from oneprice.app.lab import twin_endpoints
 from oneprice.app.run import Running, run
@@ -18,23 +17,18 @@ from oneprice.app.summary import Summary
 from oneprice.core.engine import Engine
 from oneprice.core.strategy import Intent, IntentLeg, News, View, WireSpec, make_card
 from oneprice.model.events import AnyEvent
+from oneprice.model.instrument import split_id
 from oneprice.model.units import InstrumentId, Lots, Nanos, Side, Ticks
 from oneprice.shell.lines import Line
 from oneprice.twin.build import World, make_twin
 from oneprice.twin.contract import Fill, Order, OrderRequest
 from oneprice.twin.faults import FaultPlan
 from oneprice.twin.server import RunningTwin, serve
-from oneprice.venues.binance import SPEC as BINANCE
-from oneprice.venues.bybit import SPEC as BYBIT
 
 BUY, SELL = "binance:usdm:BTCUSDT", "bybit:linear:BTCUSDT"
 MARKETS = {"binance": "usdm", "bybit": "linear"}
-SPECS = {"binance": BINANCE, "bybit": BYBIT}
 PENNY = Decimal("0.000001")
-
-
-def _clock(shift: int) -> int:
-    return time.time_ns() + shift
+COINS = Decimal("0.01")  # what a hedge buys and sells
 
 
 class HedgeSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,10 +40,11 @@ class Hedge:
 
     name = "hedge"
 
-    def __init__(self) -> None:
+    def __init__(self, pair: tuple[InstrumentId, InstrumentId] = (BUY, SELL)) -> None:
         self.wanted = False
-        self.lots = {BUY: 10, SELL: 10}
-        self.reach_bps = {BUY: 30, SELL: 30}  # limits beyond the touch
+        self.buys, self.sells = pair
+        self.lots = dict.fromkeys(pair, 10)
+        self.reach_bps = dict.fromkeys(pair, 30)  # limits beyond the touch
         self.breaks: Exception | None = None
 
     def wires(self, view: View) -> Sequence[WireSpec]:
@@ -58,7 +53,7 @@ class Hedge:
     def propose(self, news: News, view: View) -> Iterable[Intent]:
         if self.breaks is not None:
             raise self.breaks
-        legs = [self._leg(view, BUY, Side.BUY), self._leg(view, SELL, Side.SELL)]
+        legs = [self._leg(view, self.buys, Side.BUY), self._leg(view, self.sells, Side.SELL)]
         if not self.wanted or None in legs:
             return
         worth = Decimal(1_000)
@@ -92,9 +87,16 @@ class Hedge:
 class House:
     """Twins, a run that trades on them, and what both sides say about the money."""
 
-    def __init__(self, directory: Path, patch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        patch: pytest.MonkeyPatch,
+        pair: tuple[InstrumentId, InstrumentId] = (BUY, SELL),
+    ) -> None:
         self.twins: dict[str, RunningTwin] = {}
-        self.hedge = Hedge()
+        self.legs = {split_id(leg)[0]: leg for leg in pair}  # by venue; the first one is bought
+        self.ahead_ns: dict[str, int] = {}  # how far a venue's clock is ahead of ours
+        self.hedge = Hedge(pair)
         self.stop = asyncio.Event()
         self.running: Running | None = None
         self._directory = directory
@@ -106,33 +108,52 @@ class House:
         entry: str = "ws",
         ahead_ns: dict[str, int] | None = None,
         plan: FaultPlan | None = None,
+        world: World | None = None,
+        venue_settings: dict[str, object] | None = None,
         **changes: object,
     ) -> None:
         """Start everything; returns when both accounts are known and nothing was sent yet."""
-        ahead = ahead_ns or {}
-        for venue in MARKETS:
-            shift = ahead.get(venue, 0)
-            clock = partial(_clock, shift)
-            twin = make_twin(venue, clock, World(seed=5), plan=plan)
-            self.twins[venue] = await serve(twin)
-            account = twin.exchange.accounts()[0]
-            self._patch.setenv(f"ONEPRICE_{venue.upper()}_KEY", account.key)
-            self._patch.setenv(f"ONEPRICE_{venue.upper()}_SECRET", account.secret)
+        self.ahead_ns |= ahead_ns or {}
+        for venue in self.legs:
+            await self.open_twin(venue, world or World(seed=5), plan)
         self._patch.setitem(STRATEGIES, "hedge", (lambda _: self.hedge, HedgeSettings))  # type: ignore[arg-type]
         chosen: dict[str, object] = {"strategies": ("hedge",), **changes}
-        venues = tuple(self._venue(venue, entry) for venue in MARKETS)
+        venues = tuple(self._venue(venue, entry, venue_settings or {}) for venue in self.legs)
         config = RunConfig(venues=venues, **chosen)  # type: ignore[arg-type]
         work = run(config, self._directory, look=self._see, stop=self.stop)
         self._task = asyncio.create_task(work)
         await self.until(lambda: self.running is not None and self.running.phase == "trading")
-        await self.until(lambda: len(self.engine._accounts.checked_at) == len(MARKETS))
+        await self.until(lambda: len(self.engine._accounts.checked_at) == len(self.legs))
 
-    def _venue(self, venue: str, entry: str) -> VenueConfig:
+    async def open_twin(
+        self, venue: str, world: World, plan: FaultPlan | None = None
+    ) -> RunningTwin:
+        """A twin whose clock can be set, with the keys of its account in the environment."""
+
+        def clock() -> int:
+            return time.time_ns() + self.ahead_ns.get(venue, 0)
+
+        twin = make_twin(venue, clock, world, plan=plan)
+        self.twins[venue] = await serve(twin)
+        account = twin.exchange.accounts()[0]
+        self._patch.setenv(f"ONEPRICE_{venue.upper()}_KEY", account.key)
+        self._patch.setenv(f"ONEPRICE_{venue.upper()}_SECRET", account.secret)
+        self._patch.setenv(f"ONEPRICE_{venue.upper()}_PASSPHRASE", account.passphrase)
+        market, symbol = split_id(self.legs[venue])[1:]
+        lot = twin.exchange.listing(market, symbol).instrument
+        self.hedge.lots[lot.id] = int(COINS / (lot.lot * lot.contract_value))
+        return self.twins[venue]
+
+    def _venue(self, venue: str, entry: str, settings: dict[str, object]) -> VenueConfig:
         twin = self.twins[venue]
-        ends = twin_endpoints(venue, twin.rest, twin.ws, SPECS[venue].hosts["live"])
-        market = MARKETS[venue]
+        ends = twin_endpoints(venue, twin.rest, twin.ws, spec_of(venue).hosts["live"])
+        name = self.legs[venue].partition(":")[2]
         return VenueConfig(
-            name=venue, markets=(market,), symbols=("BTCUSDT",), endpoints=ends, order_entry=entry
+            name=venue,
+            instruments=(name,),
+            endpoints=ends,
+            order_entry=entry,  # type: ignore[arg-type]
+            **settings,  # type: ignore[arg-type]
         )
 
     def _see(self, running: Running) -> None:
@@ -171,7 +192,7 @@ class House:
         if self.engine.report.counts()["approved"] > before:
             return True
         # The strategy has no wires: it is asked because a book is said to have moved.
-        self.engine._moved[BUY] = None
+        self.engine._moved[self.hedge.buys] = None
         self.engine._news = True
         self.running.runtime.poke(self.running.runtime.clock.now())
         return False
@@ -236,23 +257,35 @@ class House:
 
     def lots(self, venue: str) -> int:
         exchange = self.twins[venue].twin.exchange
-        return sum(p.lots for p in exchange.positions(exchange.accounts()[0].key, MARKETS[venue]))
+        market = split_id(self.legs[venue])[1]
+        return sum(p.lots for p in exchange.positions(exchange.accounts()[0].key, market))
 
-    def is_hedged(self, lots: int = 10) -> bool:
-        return (self.lots("binance"), self.lots("bybit")) == (lots, -lots)
+    def is_hedged(self, lots: int = 0) -> bool:
+        """Both legs are held in full; `lots` where it is another number than wanted."""
+        wanted = self.hedge.lots
+        return all(
+            self.lots(venue) == sign * (lots or wanted[leg])
+            for (venue, leg), sign in zip(self.legs.items(), (1, -1), strict=True)
+        )
 
     def is_flat(self) -> bool:
-        return (self.lots("binance"), self.lots("bybit")) == (0, 0)
+        return all(self.lots(venue) == 0 for venue in self.legs)
 
     def money_agrees(self) -> None:
         """What the venues hold for us is what our ledger says, to the cent and the lot."""
         report = self.engine.report
         assert report.residual() == 0
-        assert report.positions().get(BUY, 0) == self.lots("binance")
-        assert report.positions().get(SELL, 0) == self.lots("bybit")
-        for (venue, wallet, asset), ours in report.balances().items():
-            exchange = self.twins[venue].twin.exchange
-            theirs = exchange.balance(exchange.accounts()[0].key, wallet, asset).total
-            assert abs(ours - theirs) < PENNY, f"{venue} {wallet} {asset}: {ours}, {theirs} there"
-        counted = sum(len(self.fills(venue)) for venue in MARKETS)
+        for venue, leg in self.legs.items():
+            assert report.positions().get(leg, 0) == self.lots(venue)
+        for (venue, _, asset), ours in report.balances().items():
+            theirs = self._money(venue, asset)
+            assert abs(ours - theirs) < PENNY, f"{venue} {asset}: {ours}, {theirs} there"
+        counted = sum(len(self.fills(venue)) for venue in self.legs)
         assert report.counts()["fills"] == counted
+
+    def _money(self, venue: str, asset: str) -> Decimal:
+        """What a twin holds for us of a coin, which it may know by another name."""
+        exchange = self.twins[venue].twin.exchange
+        key, wallet = exchange.accounts()[0].key, exchange.wallet_of(split_id(self.legs[venue])[1])
+        names = [asset, "XBT"] if asset == "BTC" else [asset]
+        return sum((exchange.balance(key, wallet, name).total for name in names), Decimal(0))

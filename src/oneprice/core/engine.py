@@ -22,6 +22,7 @@ from oneprice.core.strategy import (
     ClutchOpened,
     Decision,
     Discrepancy,
+    Holding,
     Intent,
     IntentJudged,
     News,
@@ -32,12 +33,16 @@ from oneprice.core.strategy import (
 from oneprice.core.terms import Terms, TermsEvent
 from oneprice.kernel import Book, Tripwires
 from oneprice.model import events as ev
-from oneprice.model.commands import AnyCommand, SetTimer
+from oneprice.model.commands import AnyCommand, QueryAccount, SetTimer
 from oneprice.model.events import AnyEvent, TurnEnded
+from oneprice.model.instrument import split_id
 from oneprice.model.settings import EngineSettings
-from oneprice.model.units import MILLI, SECOND, InstrumentId, Nanos
+from oneprice.model.units import MILLI, SECOND, ZERO, InstrumentId, Nanos
 
 WATCH_TIMER = "watch"
+# What a venue says of us rather than of one order: the next one would fare no better, and each
+# would cost what it takes to give the other leg back.
+HOPELESS = ("bad_key", "bad_signature", "no_permission", "position_mode")
 _SESSION = re.compile(r"[A-Za-z0-9_-]{1,12}")  # leaves 20 of 32 characters for group and order
 
 
@@ -178,8 +183,10 @@ class Engine:
             self._alarms.arm(self._strategies, self._sight)
         for root in self._holdings.forget_empty(self._in_flight):
             self._books.done(root)
-        if self._sight.stopping:
-            commands += self._close_all()
+        if self._settings.legs.half_filled != "hold":
+            commands += self._close(self._holdings.broken(), "leg_lost")
+        if self._sight.stopping and self._settings.on_stop == "close":
+            commands += self._close(self._holdings.of(""), "stop")
         moved, self._moved = tuple(self._moved), {}
         look, self._look = self._look, False
         for number, strategy in enumerate(self._strategies):
@@ -218,17 +225,17 @@ class Engine:
         self._decisions.append(IntentJudged(at=self._market.now, intent=answer, group=group))
         self.report.judged(answer, "")
         carry = self._holdings.take_dust([leg.instrument for leg in answer.legs])
+        for asset, coins in self._holdings.take_rests(answer.closes).items():
+            carry[asset] = carry.get(asset, ZERO) + coins
         self._books.adopt(group, answer.closes or group)
         return self._groups.begin(verdict, group, carry)
 
-    def _close_all(self) -> list[AnyCommand]:
+    def _close(self, holdings: Sequence[Holding], reason: str) -> list[AnyCommand]:
         commands: list[AnyCommand] = []
-        if self._settings.on_stop == "keep":
-            return commands
         patience = Nanos(self._settings.stop_patience_ms * MILLI)
         collar = self._settings.legs.collar_bps
-        for holding in self._holdings.of(""):
-            intent = self._sight.closing(holding, "stop", collar, patience)
+        for holding in holdings:
+            intent = self._sight.closing(holding, reason, collar, patience)
             free = all(self._sight.is_free(leg.instrument) for leg in holding.legs)
             if intent is not None and free:
                 commands += self._answer(intent)
@@ -366,6 +373,8 @@ class Engine:
             self._books.fill(heard.order, event)
             if heard.order is not None:
                 self._filled(heard.order, event)
+            else:
+                self._struck(event)
             self._news = True
         if heard.contradiction:
             kind = "fill" if isinstance(event, ev.OrderFilled) else "order"
@@ -380,12 +389,32 @@ class Engine:
             )
         if heard.order is None:
             return heard.commands
-        return heard.commands + self._groups.changed(heard.order)
+        commands = heard.commands + self._groups.changed(heard.order)
+        if isinstance(event, ev.OrderRefused):
+            commands += self._doubt(event, heard.order)
+        return commands
+
+    def _doubt(self, event: ev.OrderRefused, order: Order) -> list[AnyCommand]:
+        """What a refusal says of the account. Some venues have one word for many wrongs: there
+        the account is asked whether its terms are still those that we trade on."""
+        if event.reason in HOPELESS:
+            self._open_clutch(f"order {event.order_id}: refused, {event.reason} {event.text}")
+        if event.reason not in ("bad_parameter", "unknown_code"):
+            return []
+        venue, market, _ = split_id(order.instrument)
+        return [QueryAccount(venue=venue, market=market)]
 
     def _filled(self, order: Order, event: ev.OrderFilled) -> None:
         self._groups.filled(order, event)
         if order.group not in self._groups.living:
-            self._holdings.late(self._books.root(order.group), order, event.lots)
+            self._holdings.late(self._books.root(order.group), order, event)
+            self._rewire = True
+
+    def _struck(self, event: ev.OrderFilled) -> None:
+        """A coin of an account may be anybody's; a position is what we hold there."""
+        if self._market.known_instrument(event.instrument).is_derivative:
+            rest = self._groups.struck(event)
+            self._holdings.struck(event.instrument, rest, event.ticks)
             self._rewire = True
 
     def _change_refused(self, event: ev.CancelRefused | ev.AmendRefused) -> list[AnyCommand]:

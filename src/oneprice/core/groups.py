@@ -14,7 +14,7 @@ import msgspec
 from oneprice.core.gate import Approved
 from oneprice.core.legs import ENDS, TABLE, Action, Signal, State
 from oneprice.core.market import Market
-from oneprice.core.orders import Order, Orders
+from oneprice.core.orders import Order, Orders, OrderState
 from oneprice.core.strategy import GroupMoved, GroupReport, Intent, IntentLeg
 from oneprice.model.commands import (
     AnyCommand,
@@ -166,6 +166,37 @@ class Groups:
                 order.base_fee += fill.fee * listed.multiplier
             elif fill.fee_asset == listed.quote:
                 order.quote -= fill.fee
+
+    def struck(self, fill: OrderFilled) -> int:
+        """The venue, or somebody, traded what an exit at work is about to: that part is done,
+        and another order for it would open the opposite. Signed lots that no exit wanted."""
+        left = fill.lots
+        for group in self.living.values():
+            for leg in group.intent.legs if group.intent.closes else ():
+                if leg.instrument != fill.instrument or leg.side is not fill.side:
+                    continue
+                done = sum(o.filled for o in group.orders if o.instrument == leg.instrument)
+                lots = Lots(min(left, max(0, leg.lots - done)))
+                if lots:
+                    left = Lots(left - lots)
+                    group.orders.append(self._by_the_venue(group, fill, lots))
+        return int(fill.side) * left
+
+    def _by_the_venue(self, group: Group, fill: OrderFilled, lots: Lots) -> Order:
+        listed = self._market.known_instrument(fill.instrument)
+        return Order(
+            id="",
+            group=group.id,
+            instrument=fill.instrument,
+            side=fill.side,
+            ticks=fill.ticks,
+            lots=lots,
+            touch=fill.ticks,
+            state=OrderState.DONE,
+            filled=lots,
+            ticks_lots=fill.ticks * lots,
+            base=int(fill.side) * listed.base_size(fill.ticks, lots),
+        )
 
     def changed(self, order: Order) -> list[AnyCommand]:
         """Something about an order was learned: see whether its group has settled."""

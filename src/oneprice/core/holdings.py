@@ -11,8 +11,9 @@ from oneprice.core.legs import State
 from oneprice.core.market import Market
 from oneprice.core.orders import Order
 from oneprice.core.strategy import Holding, HoldingLeg, scaled
+from oneprice.model.events import OrderFilled
 from oneprice.model.instrument import Instrument, Payoff
-from oneprice.model.units import EXACT, ROUNDED, ZERO, Asset, InstrumentId, Lots, Money
+from oneprice.model.units import EXACT, ROUNDED, ZERO, Asset, InstrumentId, Lots, Money, Ticks
 
 
 class Holdings:
@@ -26,6 +27,7 @@ class Holdings:
         self._dust: dict[Asset, Decimal] = {}
         # What the legs of an open holding differ by; a next exit may still take it along.
         self._rests: dict[str, dict[Asset, Decimal]] = {}
+        self._broken: dict[str, None] = {}
 
     def get(self, holding: str) -> Holding | None:
         return self._open.get(holding)
@@ -115,21 +117,39 @@ class Holdings:
                     return ROUNDED.divide(Decimal(abs(leg.lots)), planned.lots)
         return Decimal(1)
 
-    def late(self, root: str, order: Order, lots: int) -> None:
+    def late(self, root: str, order: Order, fill: OrderFilled) -> None:
         """A fill of a group that had ended already (stuck, or contradicted by its venue)."""
-        holding = self._open.get(root)
-        if holding is None:
-            return
-        change = int(order.side) * lots
+        if root in self._open:
+            self._change(root, order.instrument, int(order.side) * fill.lots, order.ticks)
+
+    def struck(self, instrument: InstrumentId, change: int, ticks: Ticks) -> None:
+        """A position changed by nobody's order of ours: liquidated, deleveraged, delivered, or
+        traded by hand. The legs that it made smaller, oldest holdings first, are gone: to close
+        them once more would open the opposite, and their other legs stand alone from now on."""
+        for holding in list(self._open.values()):
+            for leg in holding.legs:
+                if leg.instrument == instrument and leg.lots * change < 0:
+                    taken = min(abs(leg.lots), abs(change)) * (1 if change > 0 else -1)
+                    self._change(holding.id, instrument, taken, ticks)
+                    self._broken[holding.id] = None
+                    change -= taken
+
+    def broken(self) -> list[Holding]:
+        """Open holdings of which the venue, or somebody, took a part."""
+        self._broken = {root: None for root in self._broken if root in self._open}
+        return [self._open[root] for root in self._broken]
+
+    def _change(self, root: str, instrument: InstrumentId, change: int, ticks: Ticks) -> None:
+        holding = self._open[root]
         legs = {leg.instrument: leg for leg in holding.legs}
-        old = legs.get(order.instrument)
-        listed = self._market.known_instrument(order.instrument)
-        entry = old.entry if old is not None else listed.price(order.ticks)
+        old = legs.get(instrument)
+        listed = self._market.known_instrument(instrument)
+        entry = old.entry if old is not None else listed.price(ticks)
         now = Lots((old.lots if old is not None else 0) + change)
-        legs[order.instrument] = HoldingLeg(instrument=order.instrument, lots=now, entry=entry)
+        legs[instrument] = HoldingLeg(instrument=instrument, lots=now, entry=entry)
         left = tuple(leg for leg in legs.values() if leg.lots)
         rests = self._rests.setdefault(root, {})
-        coins = change * listed.base_size(order.ticks, 1)
+        coins = change * listed.base_size(ticks, 1)
         rests[listed.base] = rests.get(listed.base, ZERO) + coins
         self._open[root] = msgspec.structs.replace(holding, legs=left)
 
@@ -192,6 +212,11 @@ class Holdings:
             if listed.payoff is Payoff.SPOT and self._dust.get(listed.base):
                 taken[listed.base] = self._dust.pop(listed.base)
         return taken
+
+    def take_rests(self, root: str) -> Mapping[Asset, Decimal]:
+        """Hand what the legs of a holding differ by to the exit that closes them: legs of
+        different size, closed, differ by that the other way round, and nothing is missing."""
+        return self._rests.pop(root, {})
 
     def _sweep_up(self, root: str) -> None:
         for asset, coins in self._rests.pop(root, {}).items():

@@ -29,6 +29,7 @@ from oneprice.model.settings import AccountSettings
 from oneprice.model.units import InstrumentId, plain
 
 MODE: Final = "one_way"  # groups and ledger know one position per instrument
+LOOKS: Final = 4  # checks that may still tell of what was before a change: they overtake it
 
 TermsEvent = KeyReported | LeverageReported | OpenOrderReported | PositionModeReported
 
@@ -51,7 +52,7 @@ class Terms:
         self._modes: dict[tuple[str, str, str], PositionModeReported] = {}
         self._leverages: dict[InstrumentId, LeverageReported] = {}
         self._orders: dict[MarketKey, None] = {}  # where open orders were told of
-        self._changed: dict[str, None] = {}  # what we have asked to be changed
+        self._changed: dict[str, int] = {}  # what we asked to be changed, and looks at it since
         self._told: dict[str, None] = {}
         self.found: list[Discrepancy] = []
 
@@ -77,6 +78,7 @@ class Terms:
     def checked(self, key: MarketKey) -> list[AnyCommand]:
         """A market has been told in full: compare, and change what may be changed."""
         commands: list[AnyCommand] = []
+        looks = sum(self._changed.values())
         still = key not in self._orders and self._is_flat(key) and not self._is_at_work(key)
         self._orders.pop(key, None)
         for mode in self._modes.values():
@@ -102,7 +104,7 @@ class Terms:
                 (plain(wanted), plain(told.leverage)),
                 change if still else None,
             )
-        if commands:
+        if sum(self._changed.values()) > looks:
             commands.append(QueryAccount(venue=key[0], market=key[1]))
         return commands
 
@@ -114,9 +116,10 @@ class Terms:
         change: SetPositionMode | SetLeverage | None,
     ) -> list[AnyCommand]:
         name = f"{kind} {subject}"
-        if self._settings.adjust and change is not None and name not in self._changed:
-            self._changed[name] = None
-            return [change]
+        looks = self._changed.get(name, 0)
+        if self._settings.adjust and looks < LOOKS and (looks or change is not None):
+            self._changed[name] = looks + 1
+            return [] if looks or change is None else [change]
         self._tell(kind, subject, *both)
         return []
 
