@@ -79,6 +79,7 @@ def test_what_runs_by_default_is_right() -> None:
         (venue('environment = "live"'), "leg_notional_max, .* missing; environment live wants"),
         (venue('environment = "live"') + LIMITS.replace("daily", "dayly"), "did you mean 'daily"),
         (BITMEX + LIMITS, "environment 'live': BitMEX closed"),
+        (BITMEX + 'self_trade = "maker"' + LIMITS, "bitmex prevents no trade with oneself"),
         (venue('self_trade = "mine"'), "self_trade: .*'mine', expected one of: taker, maker"),
         (venue().replace("linear", "liner"), "markets: found 'liner'; did you mean 'linear'"),
         (venue().replace('"linear"', ""), r"venues\[0\].markets: found none"),

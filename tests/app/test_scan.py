@@ -27,7 +27,7 @@ from oneprice.app.scan import (
     scan,
 )
 from oneprice.app.twins import start_twins
-from oneprice.cli.main import app
+from oneprice.cli.commands import app
 from oneprice.model.instrument import Payoff
 from oneprice.venues import ccxt as unified
 from oneprice.venues.ccxt import DECIMAL_PLACES, SIGNIFICANT_DIGITS, TICK_SIZE, Refused
@@ -398,6 +398,18 @@ async def test_a_venue_that_fails_is_named_and_spoils_nothing_else(venue: Venue)
         ("coinbase", "", "ExchangeNotAvailable"),
     }
     assert all("html" not in fault.text or len(fault.text) <= 200 for fault in seen.faults)
+
+
+async def test_a_quanto_contract_is_no_price_of_its_coin(venue: Venue) -> None:
+    reader = open_reader("gate", venue.url)
+    quanto = SWAP | {"linear": False, "quanto": True, "settle": "ETH"}
+    reader._client.set_markets([market(symbol="BTC/USDT:ETH", **quanto)])
+    try:
+        (fault,) = await reader.load(["BTC/USDT:ETH"])
+    finally:
+        await reader.close()
+    assert (fault.kind, "price of ETH" in fault.text) == ("refused", True)
+    assert reader.symbols == ()
 
 
 async def test_a_book_without_a_side_is_no_price(venue: Venue) -> None:

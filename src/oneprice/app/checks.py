@@ -68,15 +68,17 @@ def _check_venues(venues: Sequence[VenueConfig]) -> None:
         raise ConfigError("venues: found none, expected at least one")
     _check_names_differ("venues", [venue.name for venue in venues])
     for number, venue in enumerate(venues):
-        _check_venue(venue, f"venues[{number}]")
+        check_venue(venue, f"venues[{number}]")
 
 
-def _check_venue(venue: VenueConfig, place: str) -> None:
+def check_venue(venue: VenueConfig, place: str) -> None:
+    """Raises ConfigError that begins with `place` for the first value that cannot be used."""
     if venue.name not in VENUES:
         hint = did_you_mean(venue.name, VENUES)
         raise ConfigError(f"{place}.name: found {venue.name!r}{hint}")
     spec = VENUES[venue.name](venue, None, Tripwires()).feed.spec
     _check_named(venue, spec.markets, place)
+    _check_features(venue, spec, place)
     if venue.depth < 1:
         raise ConfigError(f"{place}.depth: found {venue.depth}, expected 1 or more levels")
     _check_environment(venue, spec, place)
@@ -112,6 +114,15 @@ def _check_named(venue: VenueConfig, markets: Sequence[str], place: str) -> None
         if market not in markets:
             hint = did_you_mean(market, markets)
             raise ConfigError(f"{place}.{what}: found {market!r}{hint}")
+
+
+def _check_features(venue: VenueConfig, spec: Spec, place: str) -> None:
+    """A wish that a venue cannot grant must not be passed over in silence."""
+    if venue.dead_man_ms and "dead_man_switch" not in spec.features:
+        raise ConfigError(f"{place}.dead_man_ms: {venue.name} has no dead man's switch")
+    told = venue.self_trade != VenueConfig(name="").self_trade
+    if told and "self_trade_prevention" not in spec.features:
+        raise ConfigError(f"{place}.self_trade: {venue.name} prevents no trade with oneself")
 
 
 def _check_environment(venue: VenueConfig, spec: Spec, place: str) -> None:

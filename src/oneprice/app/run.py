@@ -51,6 +51,7 @@ class Running(msgspec.Struct):
     reporting: Asset
     phase: str = "connecting"
     kernel: str = kernel.NAME
+    missing: list[str] = []  # sockets and books that were not there when trading began
 
     def size_text(self, instrument: InstrumentId, lots: Lots) -> str:
         """A position as its venue counts it, with its sign."""
@@ -129,7 +130,7 @@ async def _trade(
     if look is not None:
         background.append(asyncio.create_task(_looks(look, running)))
     try:
-        connected = await _unless(stop, _connect(gateways))
+        connected = await _unless(stop, _connect(running))
         _tune_collector()
         started = time.monotonic()
         if connected:
@@ -144,6 +145,7 @@ async def _trade(
         runtime.stop_requested("interrupted" if stop.is_set() else "time is over")
         await _quiet(runtime)
         seconds = time.monotonic() - started
+        running.missing = _never_up(running)
     finally:
         for task in background:
             task.cancel()
@@ -151,9 +153,10 @@ async def _trade(
         await asyncio.gather(*(g.close() for g in gateways.values()))
         runtime.close()
         _close_files(runtime, journal, tape)
-    return summarise(
+    summary = summarise(
         runtime, running.gateways, seconds=seconds, kernel=kernel.NAME, session=str(directory)
     )
+    return msgspec.structs.replace(summary, missing=running.missing)
 
 
 def _gateway(desk: Desk, runtime: Runtime, venue: VenueConfig, lab: Lab | None) -> Gateway:
@@ -246,17 +249,24 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
         await asyncio.gather(task, asked, return_exceptions=True)
 
 
-async def _connect(gateways: Mapping[str, Gateway]) -> None:
+async def _connect(running: Running) -> None:
     """Until every line is up and every book known; go on after a while with what there is."""
-    await asyncio.gather(*(g.prepare() for g in gateways.values()))
-    await asyncio.gather(*(g.open() for g in gateways.values()))
+    gateways = running.gateways
+    await asyncio.gather(*(g.prepare() for g in gateways))
+    await asyncio.gather(*(g.open() for g in gateways))
     deadline = time.monotonic() + SETTLE_TIMEOUT_S
-    while not all(g.settled for g in gateways.values()):
+    while not all(g.settled for g in gateways):
         if time.monotonic() > deadline:
-            missing = [m for g in gateways.values() for m in g.unsettled()]
-            log.warning("starting although not all is ready", missing=missing)
+            running.missing = [m for g in gateways for m in g.unsettled()]
+            log.warning("starting although not all is ready", missing=running.missing)
             return
         await asyncio.sleep(0.02)
+
+
+def _never_up(running: Running) -> list[str]:
+    """What was missing when trading began, and still is."""
+    now = [m for g in running.gateways for m in g.unsettled()]
+    return [m for m in running.missing if m in now]
 
 
 async def _quiet(runtime: Runtime) -> None:

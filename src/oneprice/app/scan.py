@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from oneprice.app.config import ConfigError, did_you_mean
-from oneprice.model.instrument import Instrument
+from oneprice.model.instrument import Instrument, Payoff
 from oneprice.model.units import BPS, MILLI, ROUNDED, InstrumentId, Nanos
 from oneprice.venues import ccxt as unified
 
@@ -132,6 +132,10 @@ class Reader:
             except unified.Refused as error:
                 faults.append(self._fault(symbol, "refused", str(error)))
                 continue
+            if item.payoff is Payoff.QUANTO:
+                text = f"how much {item.base} it stands for hangs on the price of {item.settle}"
+                faults.append(self._fault(symbol, "refused", text))
+                continue
             if not item.tradable:
                 faults.append(self._fault(symbol, "not_tradable", "the venue lists it as closed"))
                 continue
@@ -233,7 +237,11 @@ def _moved(urls: Any, at: str, hostname: str) -> Any:
     if not isinstance(urls, str):
         return urls
     base = urlsplit(at)
-    if base.scheme not in ("http", "https") or not base.netloc:
+    try:
+        usable = base.scheme in ("http", "https") and bool(base.hostname) and base.port != 0
+    except ValueError:  # a port that is none
+        usable = False
+    if not usable:
         raise ConfigError(f"--at: expected VENUE=http://host:port, found {at!r}")
     parts = urlsplit(urls.replace("{hostname}", hostname))
     return urlunsplit((base.scheme, base.netloc, parts.path, parts.query, ""))

@@ -45,6 +45,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     turns: int
     kernel: str
     session: str
+    missing: list[str] = []  # sockets and books that never came up: not everything was traded
 
 
 def quantile(values: Sequence[int], share: float) -> int | None:

@@ -12,7 +12,7 @@ from oneprice.app.checks import check_run
 from oneprice.app.doctor import Diagnosis, examine
 from oneprice.app.lab import LabError
 from oneprice.cli.run import loaded
-from oneprice.cli.speech import EXIT_WRONG, complain, quiet_logs, say
+from oneprice.cli.speech import EXIT_WRONG, SILENT, complain, quiet_logs, say
 
 _STYLES = {"ok": "green", "note": "yellow", "bad": "bold red"}
 
@@ -29,7 +29,7 @@ def doctor(
     """Look at this machine, the venues and the keys; exit status 1 when something is bad."""
     chosen = loaded(config, mode)
     check_run(chosen)
-    quiet_logs(to=None)
+    quiet_logs(SILENT)
     try:
         diagnosis = asyncio.run(examine(chosen))
     except LabError as error:
@@ -45,10 +45,14 @@ def doctor(
 
 def _show(diagnosis: Diagnosis) -> None:
     console = Console(highlight=False, soft_wrap=True)
+    places = max(len(f.venue or "machine") for f in diagnosis.findings)
+    things = max(len(f.what) for f in diagnosis.findings)
     for finding in diagnosis.findings:
         style = _STYLES[finding.mark]
         place = finding.venue or "machine"
-        console.print(f"[{style}]{finding.mark:5}[/] {place:8} {finding.what:22}", end=" ")
+        head = f"[{style}]{finding.mark:5}[/] {place:{places}} {finding.what:{things}}"
+        console.print(head, end=" ")
         console.print(finding.found, markup=False)
     bad = sum(finding.mark == "bad" for finding in diagnosis.findings)
-    console.print("all is well" if diagnosis.ok else f"{bad} findings speak against trading")
+    against = "1 finding speaks" if bad == 1 else f"{bad} findings speak"
+    console.print("all is well" if diagnosis.ok else f"{against} against trading")

@@ -1,44 +1,24 @@
 """`oneprice run`: trade, and show what is going on."""
 
 import asyncio
-import re
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from oneprice.app.checks import check_run
-from oneprice.app.config import (
-    ConfigError,
-    Environment,
-    RunConfig,
-    did_you_mean,
-    load_config,
-)
+from oneprice.app.config import ConfigError, RunConfig, load_config
 from oneprice.app.lab import LabError
 from oneprice.app.run import Look, start, stop_on_signals, write_summary
 from oneprice.app.run import run as trade
 from oneprice.app.summary import Summary
 from oneprice.cli.screen import Screen, print_summary
 from oneprice.cli.speech import EXIT_WRONG, complain, quiet_logs, say, tell_kernel
+from oneprice.cli.words import environment_of, seconds_of
 from oneprice.shell.gateway import NoAnswer
-
-_UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "ms": 0.001}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
-
-
-def seconds_of(text: str) -> float:
-    """60s, 2m, 1.5h or plain seconds; raises ConfigError with what was found."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise ConfigError(f"--for: found {text!r}, expected a duration such as 60s, 5m or 1h")
-    seconds = float(match[1]) * _UNITS_S[match[2]]
-    if not seconds:
-        raise ConfigError(f"--for: found {text!r}, expected more than zero (or no --for at all)")
-    return seconds
 
 
 def run(
@@ -94,15 +74,16 @@ def run(
     left = summary.left if chosen.engine.on_stop == "close" else []
     for what in left:
         complain(f"left behind: {what}")
-    if summary.ledger_residual != "0" or summary.groups["STUCK"] or summary.failure or left:
+    for what in summary.missing:
+        complain(f"never came up: {what}")
+    wrong = summary.failure or left or summary.missing
+    if summary.ledger_residual != "0" or summary.groups["STUCK"] or wrong:
         raise typer.Exit(EXIT_WRONG)
 
 
 def loaded(path: Path | None, mode: str | None) -> RunConfig:
     """The configuration of a file, or the default one; ConfigError for a mode it cannot be in."""
-    if mode is not None and mode not in get_args(Environment):
-        raise ConfigError(f"--mode: found {mode!r}{did_you_mean(mode, get_args(Environment))}")
-    environment = cast("Environment | None", mode)
+    environment = environment_of(mode)
     if path is not None:
         return load_config(path, environment)
     if environment not in (None, "twin"):

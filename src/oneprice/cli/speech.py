@@ -11,6 +11,8 @@ import structlog
 from oneprice import kernel
 
 EXIT_OK, EXIT_WRONG, EXIT_BAD_INPUT = 0, 1, 2
+EXIT_INTERRUPTED = 130  # as shells name an end by Ctrl-C
+SILENT = logging.CRITICAL  # for who looks: what goes wrong is in the answer, once
 
 
 def say(text: str) -> None:

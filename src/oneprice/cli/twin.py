@@ -12,13 +12,16 @@ from oneprice.app.checks import check_market
 from oneprice.app.config import ConfigError
 from oneprice.app.twins import start_twins
 from oneprice.cli.speech import EXIT_WRONG, complain, quiet_logs, say
+from oneprice.cli.words import whole_of
 
 PORT_MAX = 65_535
 
 
 def twin(
-    venues: Annotated[str, typer.Argument(help="bybit, binance, or both: bybit,binance")],
-    port: Annotated[int, typer.Option(help="0 picks a free one; several twins count up.")] = 0,
+    venues: Annotated[str, typer.Argument(help="One or more: bybit,binance,okx,kucoin,bitmex")],
+    port: Annotated[
+        str, typer.Option(metavar="N", help="0 picks a free one; several twins count up.")
+    ] = "0",
     market: Annotated[str, typer.Option(help="seed:N, or tape:PATH with recordings.")] = "seed:7",
     until_eof: Annotated[
         bool, typer.Option(hidden=True, help="End when standard input ends: with its parent.")
@@ -28,13 +31,14 @@ def twin(
     quiet_logs()
     names = [name.strip() for name in venues.split(",") if name.strip()]
     if not names:
-        raise ConfigError("twin: name a venue, e.g. bybit")
-    last = port + len(names) - 1
-    if port < 0 or last > PORT_MAX:
-        raise ConfigError(f"--port: found {port}, expected 0 (any free one) to {PORT_MAX}")
+        raise ConfigError(f"twin: found {venues!r}, expected names of venues, e.g. bybit,binance")
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"twin: found {name!r} twice, expected names that differ")
+    first = whole_of(port, "--port", 0, PORT_MAX + 1 - len(names), "any free one")
     check_market(market)
     try:
-        asyncio.run(_serve(names, port, market, until_eof=until_eof))
+        asyncio.run(_serve(names, first, market, until_eof=until_eof))
     except OSError as error:
         # A taken port is named in the complaint; what else may be wrong does not name it.
         reason = str(error) if error.errno is None else f"port {port}: {error.strerror}"

@@ -11,7 +11,8 @@ from rich.table import Table
 from oneprice.app.build import VENUES, spec_of
 from oneprice.app.cards.play import CARDS, Verdict, play, table
 from oneprice.app.config import ConfigError
-from oneprice.cli.speech import EXIT_WRONG, quiet_logs, say
+from oneprice.cli.speech import EXIT_WRONG, SILENT, quiet_logs, say
+from oneprice.cli.words import whole_of
 from oneprice.twin.build import DIALECTS
 
 MARKS = {"passed": "yes", "": "–", "FAILED": "FAILED", "not played": "?"}
@@ -20,21 +21,22 @@ MARKS = {"passed": "yes", "": "–", "FAILED": "FAILED", "not played": "?"}
 def venues(
     names: Annotated[list[str] | None, typer.Argument(help="Only these venues.")] = None,
     card: Annotated[
-        list[int] | None, typer.Option(help="Only this card; may be repeated.")
+        list[str] | None, typer.Option(metavar="N", help="Only this card; may be repeated.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Verdicts and table as JSON.")] = False,
 ) -> None:
     """Play the conformance cards of every venue against its twin, and show the table."""
-    chosen = names or [name for name in VENUES if name in DIALECTS]
+    chosen = list(dict.fromkeys(names or [name for name in VENUES if name in DIALECTS]))
     specs = [spec_of(name) for name in chosen]
     known = [c.number for c in CARDS]
-    for number in card or ():
+    numbers = [whole_of(text, "--card", known[0], known[-1]) for text in card or ()]
+    for number in numbers:
         if number not in known:
-            raise ConfigError(f"--card: found {number}, expected one of {known[0]} to {known[-1]}")
-    quiet_logs(to=None)
+            raise ConfigError(f"--card: found {number}, and there is no such card")
+    quiet_logs(SILENT)  # cards break things on purpose
     verdicts: list[Verdict] = []
     for name in chosen:
-        verdicts += asyncio.run(play(name, card or (), None if as_json else _tell))
+        verdicts += asyncio.run(play(name, numbers, None if as_json else _tell))
     rows = table(verdicts, specs)
     if as_json:
         say(msgspec.json.encode({"verdicts": verdicts, "table": rows}).decode())
