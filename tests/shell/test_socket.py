@@ -158,3 +158,28 @@ async def test_nobody_there_is_a_reason_and_not_a_crash(serve) -> None:
     assert client.opened == 0
     assert not client.connection.send(b"x")
     await client.connection.stop()
+
+
+async def test_what_cannot_be_opened_is_tried_less_and_less_often(
+    serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oneprice.shell.socket.BACKOFF_FLAPPING_S", 0.02)
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+
+    client = Client(await serve(talk), QUIET)
+    waits: list[float] = []
+
+    async def refused(_: Connection) -> None:
+        raise ConnectionError("login refused")
+
+    client.connection._on_open = refused
+    client.connection.start()
+    began = asyncio.get_running_loop().time()
+    for attempt in range(1, 7):
+        await until(lambda n=attempt: len(client.closed) >= n, 5.0)
+        waits.append(asyncio.get_running_loop().time() - began)
+    assert all("login refused" in reason for reason in client.closed)
+    # 20 ms, doubled each time, at least half of it waited: 0.31 s before the sixth.
+    assert waits[-1] >= 0.3
+    await client.connection.stop()

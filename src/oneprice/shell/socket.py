@@ -128,7 +128,8 @@ class Connection:
             if self._defect is not None:
                 raise self._defect
             # Full jitter keeps many clients of one venue from coming back in step.
-            longest = BACKOFF_FLAPPING_S if came_up else BACKOFF_MAX_S
+            # A login or subscription that was refused is no better a second later.
+            longest = BACKOFF_FLAPPING_S if came_up and not self._unopened else BACKOFF_MAX_S
             ceiling = min(longest, BACKOFF_FIRST_S * 2**failures)
             await asyncio.sleep(self._held_s + ceiling * random.uniform(0.5, 1.0))
             failures = min(failures + 1, 16)
@@ -138,6 +139,7 @@ class Connection:
         self.close_reason = ""
         self.frames = 0
         self._held_s = 0.0
+        self._unopened = False
         transport: picows.WSTransport | None = None
         helpers: list[asyncio.Task[None]] = []
         try:
@@ -170,6 +172,7 @@ class Connection:
             await self._on_open(self)
         except (TimeoutError, ConnectionError) as error:
             self.close_reason = f"opening failed: {error}"
+            self._unopened = True
             transport.disconnect()
         except Exception as error:
             self._defect = error
