@@ -1,5 +1,7 @@
 """Conformance cards: every venue keeps every promise that it makes; and the cards can fail."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -25,13 +27,31 @@ from oneprice.venues.contract import FEATURES
 PLAYED = sorted(name for name in VENUES if name in DIALECTS)
 
 
-@pytest.mark.parametrize(
-    "venue", [pytest.param(v, marks=pytest.mark.xdist_group(f"cards-{v}")) for v in PLAYED]
-)
-async def test_every_card_of_every_venue_is_passed(venue: str) -> None:
-    verdicts = await play(venue)
-    assert [v for v in verdicts if not v.passed] == []
-    assert [v.number for v in verdicts] == [c.number for c in cards_of(spec_of(venue))]
+@pytest.fixture(scope="module")
+def played() -> dict[str, list[Verdict]]:
+    """Every venue at once, each in a process of its own: cards mostly wait for the market."""
+    running = {
+        venue: subprocess.Popen(
+            [sys.executable, "-m", "oneprice.cli.main", "venues", venue, "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        for venue in PLAYED
+    }
+    told = {venue: one.communicate(timeout=400)[0] for venue, one in running.items()}
+    return {
+        venue: msgspec.convert(msgspec.json.decode(text)["verdicts"], list[Verdict])
+        for venue, text in told.items()
+    }
+
+
+@pytest.mark.xdist_group("cards")
+@pytest.mark.parametrize("venue", PLAYED)
+def test_every_card_of_every_venue_is_passed(
+    venue: str, played: dict[str, list[Verdict]]
+) -> None:
+    assert [v for v in played[venue] if not v.passed] == []
+    assert [v.number for v in played[venue]] == [c.number for c in cards_of(spec_of(venue))]
 
 
 def test_every_feature_is_proven_by_a_card_and_every_number_is_one_card() -> None:
