@@ -125,7 +125,10 @@ def test_ctrl_c_ends_it_without_a_word(words: list[str], after_s: float) -> None
     ) as process:
         time.sleep(after_s)
         process.send_signal(SIGINT)
-        _, err = process.communicate(timeout=30)
+        try:
+            _, err = process.communicate(timeout=30)
+        finally:
+            process.kill()  # or a command that does not hear it would be waited for, for ever
     # In its first moments a process is Python's, which dies of the signal.
     assert process.returncode in (0, 130, -SIGINT)
     if process.returncode != -SIGINT:
