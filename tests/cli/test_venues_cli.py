@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from signal import SIGINT
+from signal import SIG_DFL, SIGINT, signal
 
 import pytest
 
@@ -117,11 +117,20 @@ def test_the_example_of_five_venues_trades_and_tells_no_secret(tmp_path: Path) -
     assert replay.returncode == 0, replay.stdout
 
 
+def _hear_ctrl_c() -> None:
+    # A suite that was started in the background hands on that SIGINT is ignored.
+    signal(SIGINT, SIG_DFL)
+
+
 @pytest.mark.parametrize("after_s", [5.0])  # on a busy machine Python itself needs seconds
 @pytest.mark.parametrize("words", [["doctor"], ["venues", "bybit"], ["twin", "bybit"]])
 def test_ctrl_c_ends_it_without_a_word(words: list[str], after_s: float) -> None:
     with subprocess.Popen(
-        [*ONEPRICE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*ONEPRICE, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 -- no threads here
     ) as process:
         time.sleep(after_s)
         process.send_signal(SIGINT)
