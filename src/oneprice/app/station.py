@@ -5,8 +5,7 @@ For whoever asks a venue something without trading: conformance cards and the do
 
 import asyncio
 import time
-from collections import ChainMap
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from oneprice.app.build import VENUES
@@ -14,7 +13,7 @@ from oneprice.app.config import VenueConfig
 from oneprice.app.run import hand_out
 from oneprice.app.session import NoJournal
 from oneprice.core.engine import Engine
-from oneprice.kernel import Book, Tripwires
+from oneprice.kernel import Tripwires
 from oneprice.model.commands import AnyCommand
 from oneprice.model.events import Event
 from oneprice.model.settings import EngineSettings
@@ -81,11 +80,8 @@ class Station:
             cast("Feed", Listening(dialect.feed, self.heard)),
             cast("Trade", Listening(dialect.trade, self.heard)) if dialect.trade else None,
         )
-        books = cast(
-            "Mapping[InstrumentId, Book]",
-            ChainMap(cast("MutableMapping[InstrumentId, Book]", dialect.feed.books)),
-        )
-        engine = Engine(EngineSettings(trading=False), [], books, wires, "station")
+        settings = EngineSettings(trading=False)
+        engine = Engine(settings, [], dialect.feed.books, wires, "station")
         self.desk = Desk(engine, [listening])
         self.clock = Clock()
         self.runtime = Runtime(self.desk, self.clock, NoJournal(), busy_poll=False)

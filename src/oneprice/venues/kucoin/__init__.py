@@ -17,7 +17,6 @@ WINDOW_MS = 30_000
 PING = Ping(b'{"id":"ping","type":"ping"}', every_ms=9_000, silence_ms=27_000)
 _DAY_MS = 86_400_000
 # Public pushes carry one topic path each, so one message can only ask for topics of one path.
-# The shell batches topics without looking at them: it must batch one by one.
 _TOPICS_PER_REQUEST = 100
 _CONNECT = (("connects", 1),)
 
