@@ -3,8 +3,8 @@
 Layout, all numbers little-endian:
 
   file     magic "ONEPRICE", version u16, six zero bytes
-  segment  "SEGM", packed length u32, plain length u32, records u32, crc32 of these 16 bytes u32,
-           then one zstd frame (RFC 8878) of the records
+  segment  "SEGM", packed length u32, plain length u32, records u32, crc32 of the zstd frame u32,
+           crc32 of these 20 bytes u32, then one zstd frame (RFC 8878) of the records
   record   crc32 of the rest u32, payload length u32, at i64, kind u16, source length u8,
            source (UTF-8), payload
 
@@ -26,9 +26,9 @@ import zstandard
 from oneprice.store.contract import NotATape, Record, TapeDamaged, TapeState
 
 _MAGIC = b"ONEPRICE"
-_VERSION = 1
+_VERSION = 2
 _FILE = struct.Struct("<8sH6x")
-_SEGMENT = struct.Struct("<4sIII")
+_SEGMENT = struct.Struct("<4sIIII")
 _CRC = struct.Struct("<I")
 _RECORD = struct.Struct("<IqHB")
 _MARK = b"SEGM"
@@ -149,7 +149,7 @@ def _segments(path: Path, file: BinaryIO) -> Iterator[_Segment]:
     place = _FILE.size
     while place + _HEAD_BYTES <= size:
         head = file.read(_HEAD_BYTES)
-        mark, packed, length, count = _SEGMENT.unpack_from(head)
+        mark, packed, length, count, proof = _SEGMENT.unpack_from(head)
         (crc,) = _CRC.unpack_from(head, _SEGMENT.size)
         if mark != _MARK or crc != zlib.crc32(head[: _SEGMENT.size]):
             if _only_zeros(file):
@@ -159,7 +159,7 @@ def _segments(path: Path, file: BinaryIO) -> Iterator[_Segment]:
         if end > size:
             return
         try:
-            plain = _unpacked(path, place, file.read(packed), length)
+            plain = _unpacked(path, place, file.read(packed), length, proof)
             segment = _Segment(place, end, count, plain)
             _proved(path, segment)
         except (zstandard.ZstdError, TapeDamaged) as error:
@@ -186,7 +186,10 @@ def _begins_as_tape(path: Path, head: bytes) -> bool:
     return True
 
 
-def _unpacked(path: Path, place: int, packed: bytes, length: int) -> bytes:
+def _unpacked(path: Path, place: int, packed: bytes, length: int, proof: int) -> bytes:
+    # The frame has bits of its own that change nothing when they are wrong; still, it is damage.
+    if zlib.crc32(packed) != proof:
+        raise TapeDamaged(str(path), place, "segment: wrong checksum")
     # A damaged frame can claim any size, and that much memory would be asked for at once.
     claimed = zstandard.get_frame_parameters(packed).content_size
     if claimed != length:
@@ -272,7 +275,7 @@ def _segment(parts: list[bytes], compressor: zstandard.ZstdCompressor) -> bytes:
         plain.append(record)
     joined = b"".join(plain)
     packed = compressor.compress(joined)
-    head = _SEGMENT.pack(_MARK, len(packed), len(joined), len(parts) // 3)
+    head = _SEGMENT.pack(_MARK, len(packed), len(joined), len(parts) // 3, zlib.crc32(packed))
     return head + _CRC.pack(zlib.crc32(head)) + packed
 
 
