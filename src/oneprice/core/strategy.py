@@ -321,7 +321,15 @@ class Discrepancy(Decision, frozen=True, kw_only=True, tag=True):
     found: str
 
 
-AnyDecision = IntentJudged | GroupMoved | ClutchOpened | Discrepancy
+class Alarmed(Decision, frozen=True, kw_only=True, tag=True):
+    """Something that a person should hear of now; nothing follows from it by itself."""
+
+    kind: str  # unhedged dust recovery kill ...
+    subject: str
+    text: str
+
+
+AnyDecision = IntentJudged | GroupMoved | ClutchOpened | Discrepancy | Alarmed
 
 
 class Opportunity(msgspec.Struct, frozen=True, kw_only=True):

@@ -85,6 +85,33 @@ class QueryAccount(Command, frozen=True, kw_only=True, tag=True):
     priority: Priority = Priority.DATA
 
 
+class QueryFills(Command, frozen=True, kw_only=True, tag=True):
+    """Ask for every fill of ours in one market since a moment (the venue's clock, epoch ms).
+
+    Answers yield OrderFilled for each, the fills of strangers' orders with `order_id` "", and at
+    the end FillsTold. A dialect reaches back as far as its venue does.
+    """
+
+    venue: str
+    market: str
+    since_ms: int
+    priority: Priority = Priority.DATA
+
+
+class QueryStatement(Command, frozen=True, kw_only=True, tag=True):
+    """Ask for the lines of a market's wallet since a moment (the venue's clock, epoch ms).
+
+    Answers yield StatementLine for each, oldest first where the venue allows it, and at the end
+    StatementTold. `()` where the venue keeps no statement of that wallet.
+    """
+
+    venue: str
+    market: str
+    since_ms: int
+    until_ms: int = 0  # 0: to this moment
+    priority: Priority = Priority.DATA
+
+
 class QueryKey(Command, frozen=True, kw_only=True, tag=True):
     """Ask what the API key in use may do."""
 
@@ -128,6 +155,8 @@ AnyCommand = (
     | CancelAll
     | QueryOrder
     | QueryAccount
+    | QueryFills
+    | QueryStatement
     | QueryKey
     | SetPositionMode
     | SetLeverage

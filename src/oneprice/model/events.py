@@ -23,6 +23,20 @@ from oneprice.model.units import (
 )
 
 
+# What a line of a venue's statement can be.
+StatementKind = Literal[
+    "trade",  # an exchange of coins, or the realised profit of a derivative trade
+    "fee",  # of a trade, where the venue books it on a line of its own; rebates too
+    "funding",
+    "interest",  # on what we owe; or paid to us
+    "delivery",  # settlement of an expired contract
+    "liquidation",  # what a forced closing cost beyond its trades: insurance, penalty
+    "transfer",  # between wallets, deposits and withdrawals: never profit
+    "correction",  # of an earlier line by the venue; bonuses and the like
+    "other",  # a word of the venue that we do not know
+]
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The least that every event knows."""
 
@@ -170,6 +184,9 @@ class OrderFilled(Event, frozen=True, kw_only=True, tag=True):
     maker: bool = False
     venue_ms: int = 0
     cause: str = "trade"  # or liquidation, adl, delivery: forced by the venue, order_id "" then
+    # False: the message told no fee and `fee` is worked out from our tier; the same fill told
+    # again with its fee corrects it.
+    fee_known: bool = True
 
 
 class OrderEnded(Event, frozen=True, kw_only=True, tag=True):
@@ -305,6 +322,45 @@ class AccountChecked(Event, frozen=True, kw_only=True, tag=True):
     market: str
 
 
+class StatementLine(Event, frozen=True, kw_only=True, tag=True):
+    """One line of the venue's own transaction log: what changed a wallet, and why.
+
+    `amount` is the whole signed change of the wallet by this line, its fee included. Lines of
+    kind trade, fee and funding repeat what OrderFilled and FundingBooked told; the others are
+    told by nobody else.
+    """
+
+    venue: str
+    wallet: str
+    asset: Asset
+    amount: Money
+    kind: StatementKind
+    record_id: str  # unique in this wallet and asset
+    instrument: InstrumentId = ""
+    fee: Money = ZERO  # the part of `amount` that is a fee; above zero is a cost
+    balance: Money | None = None  # of the wallet after this line, where the venue says it
+    venue_ms: int = 0
+    text: str = ""  # the venue's own word for the kind
+
+
+class StatementTold(Event, frozen=True, kw_only=True, tag=True):
+    """Every line of one market's wallet from `since_ms` to `until_ms` has been told by now."""
+
+    venue: str
+    market: str
+    since_ms: int
+    until_ms: int
+
+
+class FillsTold(Event, frozen=True, kw_only=True, tag=True):
+    """Every fill of one market from `since_ms` to `until_ms` has been told by now."""
+
+    venue: str
+    market: str
+    since_ms: int
+    until_ms: int
+
+
 # Life of the system ---------------------------------------------------------------------
 
 
@@ -330,6 +386,20 @@ class StopRequested(Event, frozen=True, kw_only=True, tag=True):
 
     reason: str
     failed: bool = False  # something of ours broke: the clutch opens with the reason
+
+
+class KillRequested(Event, frozen=True, kw_only=True, tag=True):
+    """A person wants everything to end now: clutch open, every order cancelled; with `flatten`
+    every holding closed as well, whatever it costs within the collars."""
+
+    reason: str
+    flatten: bool = False
+
+
+class ClutchReleased(Event, frozen=True, kw_only=True, tag=True):
+    """A person's act: the venues' statements are accepted, new risk is allowed again."""
+
+    by: str  # who signed
 
 
 AnyEvent = (
@@ -362,8 +432,13 @@ AnyEvent = (
     | LeverageReported
     | KeyReported
     | AccountChecked
+    | StatementLine
+    | StatementTold
+    | FillsTold
     | LinkChanged
     | TimerFired
     | TurnEnded
     | StopRequested
+    | KillRequested
+    | ClutchReleased
 )

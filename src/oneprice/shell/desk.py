@@ -18,7 +18,9 @@ from oneprice.model.commands import (
     CancelOrder,
     ClearTimer,
     QueryAccount,
+    QueryFills,
     QueryKey,
+    QueryStatement,
     SetPositionMode,
     SetTimer,
 )
@@ -277,7 +279,9 @@ def _said_together(commands: Sequence[AnyCommand]) -> Iterator[tuple[str, list[A
 
 def _venue_of(command: AnyCommand) -> str:
     match command:
-        case QueryAccount() | QueryKey() | SetPositionMode():
+        case (
+            QueryAccount() | QueryFills() | QueryStatement() | QueryKey() | SetPositionMode()
+        ):
             return command.venue
         case SetTimer() | ClearTimer():
             raise ValueError(f"a timer is for no venue: {command.timer}")
