@@ -15,7 +15,7 @@ from oneprice.app.tapeimport import import_all
 from oneprice.app.tapeplayer import Line, Player
 from oneprice.app.tapereport import FileReport, InstrumentReport
 from oneprice.app.tapeworld import FINEST_LOT
-from oneprice.app.twins import start_twins, world_of
+from oneprice.app.twins import plan_of, start_twins, world_of
 from oneprice.model.units import Lots
 from oneprice.store.contract import Record
 from oneprice.store.recordings import recognised, records
@@ -320,3 +320,14 @@ def replayed(path: Path, venue: str) -> Prepared:
         assert place is not None
         player.play(record, place)
     return ready
+
+
+def test_faults_are_told_by_name_and_a_wrong_one_is_named() -> None:
+    plan = plan_of(["frame_loss=0.25", "silence_ms=40"])
+    assert (plan.frame_loss, plan.silence_ms, plan.answer_lost) == (0.25, 40, 0.0)
+    with pytest.raises(ConfigError, match="did you mean 'frame_loss'"):
+        plan_of(["frame_los=1"])
+    with pytest.raises(ConfigError, match=r"fault silence_ms: found '0\.5', expected a number"):
+        plan_of(["silence_ms=0.5"])
+    with pytest.raises(ConfigError, match="found -1, expected 0 or more"):
+        plan_of(["cut_mean_s=-1"])

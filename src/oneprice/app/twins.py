@@ -10,6 +10,7 @@ from oneprice.app.config import ConfigError, did_you_mean
 from oneprice.app.lab import Ready
 from oneprice.app.tapeworld import taped
 from oneprice.twin.build import DIALECTS, World, make_twin
+from oneprice.twin.faults import FaultPlan
 from oneprice.twin.playback import TapeError
 from oneprice.twin.server import RunningTwin, serve
 
@@ -25,8 +26,12 @@ class RunningTwins(msgspec.Struct):
             await twin.close()
 
 
-async def start_twins(venues: Sequence[str], port: int, market: str) -> RunningTwins:
+async def start_twins(
+    venues: Sequence[str], port: int, market: str, plan: FaultPlan | None = None
+) -> RunningTwins:
     """Serve twins of `venues`; `port` 0 picks free ones, otherwise they count up from it.
+
+    `plan` says what goes wrong, and how often; nothing by default.
 
     Raises ConfigError for an unknown venue or market, OSError (PortTaken) for a busy port.
     """
@@ -37,7 +42,7 @@ async def start_twins(venues: Sequence[str], port: int, market: str) -> RunningT
     try:
         for number, venue in enumerate(venues):
             try:
-                twin = make_twin(venue, time.time_ns, world_of(venue, market))
+                twin = make_twin(venue, time.time_ns, world_of(venue, market), plan=plan)
             except TapeError as error:
                 raise ConfigError(f"market {market}: {venue}: {error}") from None
             served = await serve(twin, port + number if port else 0)
@@ -47,6 +52,23 @@ async def start_twins(venues: Sequence[str], port: int, market: str) -> RunningT
         await running.close()
         raise
     return running
+
+
+def plan_of(faults: Sequence[str]) -> FaultPlan:
+    """From `name=number` each; ConfigError names what is unknown or no number."""
+    fields = {field.name: field.type for field in msgspec.structs.fields(FaultPlan)}
+    given: dict[str, float] = {}
+    for fault in faults:
+        name, _, number = fault.partition("=")
+        if name not in fields:
+            raise ConfigError(f"fault {name!r}{did_you_mean(name, fields)}")
+        try:
+            given[name] = msgspec.convert(number, fields[name], strict=False)
+        except msgspec.ValidationError:
+            raise ConfigError(f"fault {name}: found {number!r}, expected a number") from None
+        if given[name] < 0:
+            raise ConfigError(f"fault {name}: found {number}, expected 0 or more")
+    return FaultPlan(**given)  # type: ignore[arg-type]
 
 
 def world_of(venue: str, market: str, at: int | None = None) -> World:

@@ -10,9 +10,10 @@ import typer
 
 from oneprice.app.checks import check_market
 from oneprice.app.config import ConfigError
-from oneprice.app.twins import start_twins
+from oneprice.app.twins import plan_of, start_twins
 from oneprice.cli.speech import EXIT_WRONG, complain, quiet_logs, say
 from oneprice.cli.words import whole_of
+from oneprice.twin.faults import FaultPlan
 
 PORT_MAX = 65_535
 
@@ -23,6 +24,10 @@ def twin(
         str, typer.Option(metavar="N", help="0 picks a free one; several twins count up.")
     ] = "0",
     market: Annotated[str, typer.Option(help="seed:N, or tape:PATH with recordings.")] = "seed:7",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=N", help="A misfortune and how often, e.g. frame_loss=0.001."),
+    ] = None,
     until_eof: Annotated[
         bool, typer.Option(hidden=True, help="End when standard input ends: with its parent.")
     ] = False,
@@ -37,8 +42,9 @@ def twin(
             raise ConfigError(f"twin: found {name!r} twice, expected names that differ")
     first = whole_of(port, "--port", 0, PORT_MAX + 1 - len(names), "any free one")
     check_market(market)
+    plan = plan_of(fault or ())
     try:
-        asyncio.run(_serve(names, first, market, until_eof=until_eof))
+        asyncio.run(_serve(names, first, market, plan, until_eof=until_eof))
     except OSError as error:
         # A taken port is named in the complaint; what else may be wrong does not name it.
         reason = str(error) if error.errno is None else f"port {port}: {error.strerror}"
@@ -46,14 +52,16 @@ def twin(
         raise typer.Exit(EXIT_WRONG) from None
 
 
-async def _serve(names: list[str], port: int, market: str, *, until_eof: bool) -> None:
+async def _serve(
+    names: list[str], port: int, market: str, plan: FaultPlan, *, until_eof: bool
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     if until_eof:
         loop.add_reader(sys.stdin.fileno(), stop.set)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    running = await start_twins(names, port, market)
+    running = await start_twins(names, port, market, plan)
     try:
         for ready in running.ready:
             say(msgspec.json.encode(ready).decode())
