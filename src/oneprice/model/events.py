@@ -341,6 +341,7 @@ class StatementLine(Event, frozen=True, kw_only=True, tag=True):
     balance: Money | None = None  # of the wallet after this line, where the venue says it
     venue_ms: int = 0
     text: str = ""  # the venue's own word for the kind
+    live: bool = False  # told unasked as it happened, not as part of a statement asked for
 
 
 class StatementTold(Event, frozen=True, kw_only=True, tag=True):

@@ -61,6 +61,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     price_min: Decimal = ZERO
     price_max: Decimal = ZERO  # 0: the venue names no limit
     expiry: Nanos = Nanos(0)  # 0: none
+    delisting: Nanos = Nanos(0)  # announced end of trading of what has no expiry; 0: none
     funding_interval_ms: int = 0  # 0: no funding
     tradable: bool = True
 
@@ -151,6 +152,13 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         if self.payoff is Payoff.INVERSE:
             return -ROUNDED.divide(size, mark) * rate
         return -size * mark * rate
+
+    @property
+    def ends(self) -> Nanos:
+        """When it ceases to trade, by expiry or by announcement; 0: not known to."""
+        if self.expiry and self.delisting:
+            return min(self.expiry, self.delisting)
+        return self.expiry or self.delisting
 
     @property
     def is_derivative(self) -> bool:

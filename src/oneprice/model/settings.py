@@ -27,6 +27,8 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True):
     # for so long, milliseconds.
     rest_ms: int = 10_000
     collar_bps: Decimal = Decimal("150")  # limit price against mark, index or the other legs
+    # No new entry in what will cease to trade (delisted, expired) within so long, milliseconds.
+    delisting_ms: int = 86_400_000
     margin_fraction: Decimal = Decimal("0.2")  # of notional that must be free for a derivative
 
 
@@ -39,6 +41,9 @@ class OrderSettings(msgspec.Struct, frozen=True, kw_only=True):
     missing_ms_min: int = 3_000  # from the first such answer to the last, milliseconds
     done_kept: int = 5_000  # ended orders remembered for late messages, count
     fills_kept: int = 200_000  # fill ids remembered per venue, count
+    fills_every_ms: int = 30_000  # every market is asked for its fills after so long, milliseconds
+    fills_overlap_ms: int = 60_000  # asked again of what was told already: lists lag, milliseconds
+    fee_bps_max: Decimal = Decimal("500")  # of a fill's notional; more is no fee, basis points
 
 
 class LegSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +60,12 @@ class LegSettings(msgspec.Struct, frozen=True, kw_only=True):
     # Pause before another attempt after one that came to nothing (no readable book, refused, no
     # fill), times the attempts so far, milliseconds.
     pause_ms: int = 150
+    unhedged_alarm_ms: int = 2_000  # a person is told when legs differ for so long, milliseconds
+    unhedged_ms_max: int = 10_000  # from then on a group is only given back, milliseconds
+    exits_max: int = 12  # exits of one holding in a row that came to nothing, count
+    exit_pause_ms_max: int = 10_000  # longest pause between such exits, milliseconds
+    # A holding in something that will cease to trade is closed so long before, milliseconds.
+    delisting_ms: int = 3_600_000
     dust_max: Money = Decimal("50")  # leftovers of one coin below any tradable size, money
 
 
@@ -67,6 +78,9 @@ class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True):
     balance_tolerance_bps: Decimal = Decimal("0.1")  # of the balance, basis points
     position_tolerance_lots: int = 0  # derivatives, lots
     audit_ms: int = 60_000  # every account is asked for again after so long, milliseconds
+    # Every wallet's statement is asked for again after so long, milliseconds; 0: only where a
+    # balance differs.
+    statement_ms: int = 600_000
     asks_max: int = 3  # questions to the venue before a difference is believed, count
 
 

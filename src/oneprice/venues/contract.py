@@ -54,6 +54,11 @@ from oneprice.model.events import AnyEvent
 from oneprice.model.units import InstrumentId, Nanos
 
 
+# What stands where a venue repeated something that our account proves itself with: no dialect, tape
+# or journal sees the value. A replay's account has it in the place of every key.
+HIDDEN = "***"
+
+
 class Ping(msgspec.Struct, frozen=True):
     """The venue's own heartbeat, sent by us. `payload` b"" means a WebSocket ping frame."""
 
@@ -225,6 +230,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     order_id: str = ""
     order_ids: tuple[str, ...] = ()
     detail: str = ""  # why there is no answer
+    asked_ms: int = 0  # the venue's time when the request was signed, 0 where it was not
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True):
