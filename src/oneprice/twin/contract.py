@@ -426,6 +426,11 @@ class Exchange(Protocol):
     ) -> int:
         """Between two wallets (from, to), "" is the world outside; the id of the transfer."""
 
+    def move_money(
+        self, key: str, asset: Asset, amount: Money, kind: str, at: int, *, wallet: str = ""
+    ) -> int:
+        """A drill of a kind of vault.OUTSIDE_KINDS; the id of its log row. See Treasury.move."""
+
     # Orders
     def place(self, request: OrderRequest, at: int) -> Order:
         """The order after matching. Raises Refusal when it never lived."""

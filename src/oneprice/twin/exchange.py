@@ -49,6 +49,7 @@ from oneprice.twin.holdings import Holdings
 from oneprice.twin.solvency import Solvency
 from oneprice.twin.terms import Terms
 from oneprice.twin.trader import Trader
+from oneprice.twin.treasury import Treasury
 from oneprice.twin.vault import INSURANCE, Vault
 
 WATCH_EVERY = 100 * MILLI  # between two looks at everyone's margin
@@ -60,7 +61,7 @@ class InnerExchange:
 
     def __init__(self, setup: Setup, source: Source, start: int) -> None:
         self.setup = setup
-        self.now = start
+        self.now = self._watched = start
         self._source = source
         self._outputs: list[Output] = []
         self._floors = {
@@ -87,8 +88,8 @@ class InnerExchange:
         self._trader = Trader(self._hall)
         self._closing = Closing(self._hall, self._trader)
         self._terms = Terms(self._hall)
+        self._treasury = Treasury(self._hall)
         self._herald = Herald(self._outputs.append, taped=setup.taped)
-        self._watched = start
         for spec in setup.accounts:
             for wallet, coins in spec.deposits.items():
                 for asset, amount in coins.items():
@@ -165,8 +166,7 @@ class InnerExchange:
         return self._floor(instrument).view(depth)
 
     def trades(self, instrument: InstrumentId, limit: int = 500) -> list[Traded]:
-        kept = self._floor(instrument).trades
-        return list(kept)[-limit:] if limit > 0 else []
+        return list(self._floor(instrument).trades)[-limit:] if limit > 0 else []
 
     def ticker(self, instrument: InstrumentId) -> Ticker:
         return self._floor(instrument).ticker(self.now)
@@ -206,8 +206,7 @@ class InnerExchange:
         return price_band(self._floor(instrument))
 
     def liquidations(self, instrument: InstrumentId, limit: int = 100) -> list[Liquidated]:
-        kept = self._floor(instrument).liquidations
-        return list(kept)[-limit:] if limit > 0 else []
+        return list(self._floor(instrument).liquidations)[-limit:] if limit > 0 else []
 
     def tiers(self, instrument: InstrumentId) -> tuple[RiskTier, ...]:
         return tiers_of(self._floor(instrument))
@@ -347,12 +346,15 @@ class InnerExchange:
         self, key: str, asset: Asset, amount: Money, route: tuple[str, str], at: int
     ) -> int:
         self.account(key)
-        source = route[0]
-        if source and self._solvency.balance(key, source, asset).available < amount:
-            raise Refusal("insufficient_funds", f"{asset} in {source}")
-        if route[1]:
-            self._solvency.assets(key, route[1])  # refuses an unknown wallet
-        number = self._vault.transfer(key, asset, amount, route, at)
+        number = self._treasury.transfer(key, asset, amount, route, at)
+        self._flush(at)
+        return number
+
+    def move_money(
+        self, key: str, asset: Asset, amount: Money, kind: str, at: int, *, wallet: str = ""
+    ) -> int:
+        self.account(key)
+        number = self._treasury.move((key, wallet, asset), amount, kind, at)
         self._flush(at)
         return number
 

@@ -74,6 +74,11 @@ class Faults:
             raise ValueError(f"fault kind {kind!r}: expected one of {', '.join(KINDS)}")
         self._armed.extend([(kind, match)] * count)
 
+    def disarm(self) -> None:
+        """Takes back what was armed and has not struck, and ends a silence."""
+        self._armed.clear()
+        self._silent_until = 0
+
     def frame(self, channel: str, at: int) -> FrameFate:
         """Of one public data frame, named by its topic or stream."""
         if self._quiet and not self._armed and at >= self._silent_until:

@@ -341,6 +341,7 @@ class LogRow(msgspec.Struct, frozen=True, kw_only=True):
     wallet: str
     asset: Asset
     # trade funding deposit withdrawal transfer_in transfer_out liquidation adl delivery
+    # interest rebate bonus correction (drills: Exchange.move_money)
     # insurance (what a bankrupt position could not pay, given by the insurance fund)
     kind: str
     at: int

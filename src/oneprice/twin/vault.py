@@ -24,7 +24,17 @@ _CAUSES = {
     "withdrawal": "transfer",
 }
 
-_MOVED = ("deposit", "withdrawal", "transfer_in", "transfer_out")
+# Movements between a customer and the world outside: no trade stands behind them.
+OUTSIDE_KINDS = (
+    "deposit",
+    "withdrawal",
+    "transfer_in",
+    "transfer_out",
+    "interest",  # on a debt, or paid to the customer
+    "rebate",  # of fees
+    "bonus",
+    "correction",
+)
 
 Purse = tuple[str, str, Asset]  # account key, wallet, asset
 
@@ -80,7 +90,7 @@ class Vault:
         change = cash + funding - fee
         balance = self._totals.get(purse, ZERO) + change
         self._totals[purse] = balance
-        other = OUTSIDE if posting.kind in _MOVED else MARKET
+        other = OUTSIDE if posting.kind in OUTSIDE_KINDS else MARKET
         for owner, amount in (
             (INSURANCE if posting.kind == "insurance" else other, -cash),
             (FUNDING, -funding),

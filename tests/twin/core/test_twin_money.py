@@ -10,6 +10,7 @@ from twinbench import START, Bench, seeded, still
 from oneprice.model.commands import TimeInForce
 from oneprice.model.units import Side
 from oneprice.twin.contract import (
+    BalanceChanged,
     FundingFixed,
     FundingSettled,
     Kind,
@@ -18,6 +19,7 @@ from oneprice.twin.contract import (
     SelfTrade,
 )
 from oneprice.twin.exchange import InnerExchange
+from oneprice.twin.vault import OUTSIDE_KINDS
 
 MS = 1_000_000
 LINEAR = "linear:BTCUSDT"
@@ -202,3 +204,35 @@ def test_a_venue_may_take_spot_fees_in_quote_and_holds_them_with_the_order() -> 
     assert bought == Decimal("0.1")
     assert bench.exchange.balance(bench.key, "spot", "USDT").locked == 0
     check(bench.exchange)
+
+
+@pytest.mark.parametrize("kind", [one for one in OUTSIDE_KINDS if one != "withdrawal"])
+def test_money_from_outside_moves_the_balance_and_is_a_row_of_the_log(
+    bybit: Bench, kind: str
+) -> None:
+    exchange, key = bybit.exchange, bybit.key
+    before = exchange.balance(key, "unified", "USDT").total
+    exchange.drain()
+    number = exchange.move_money(key, "USDT", Decimal("12.5"), kind, bybit.tick())
+    change = Decimal("-12.5") if kind == "transfer_out" else Decimal("12.5")
+    assert exchange.balance(key, "unified", "USDT").total == before + change
+    row = exchange.log(key, "unified")[-1]
+    assert (row.id, row.kind, row.change) == (number, kind, change)
+    told = [one for one in exchange.drain() if isinstance(one, BalanceChanged)]
+    assert [one.balance.total for one in told] == [before + change]
+    check(exchange)
+
+
+def test_interest_may_leave_a_debt_but_a_withdrawal_may_not(binance: Bench) -> None:
+    exchange, key = binance.exchange, binance.key
+    have = exchange.balance(key, "usdm", "USDT").available
+    with pytest.raises(Refusal, match="insufficient_funds"):
+        exchange.move_money(
+            key, "USDT", have + 1, "withdrawal", binance.tick(), wallet="usdm"
+        )
+    exchange.move_money(key, "USDT", -have - 1, "interest", binance.tick(), wallet="usdm")
+    assert exchange.balance(key, "usdm", "USDT").total == -1
+    for amount, kind in ((Decimal(-1), "deposit"), (Decimal(0), "interest"), (have, "gift")):
+        with pytest.raises(Refusal, match="bad_request"):
+            exchange.move_money(key, "USDT", amount, kind, binance.tick())
+    check(exchange)

@@ -35,7 +35,7 @@ from oneprice.twin.dialects.binance.shapes import (
     status,
     system_id,
 )
-from oneprice.twin.dialects.binance.spot_events import Mail
+from oneprice.twin.dialects.binance.spot_events import FROM_OUTSIDE, GIFTS, Mail
 
 _ENDINGS = {
     "ioc": "2",
@@ -91,7 +91,7 @@ class FuturesEvents:
                         touched.setdefault(row.account, _Touched({}, {})).coins[row.asset] = row
                     if output.cause == "insurance":
                         mail.append((row.account, self._cleared(row, at)))
-                    elif output.cause in ("deposit", "transfer"):
+                    elif output.cause in FROM_OUTSIDE:
                         mail.append((row.account, self._moved(row, at)))
         for account, slot in touched.items():
             mail.append((account, self._account(slot, at)))
@@ -263,12 +263,14 @@ class FuturesEvents:
         return _account_update(reason, coins, [self._position(row)], (at, at))
 
     def _moved(self, balance: Balance, at: int) -> dict[str, Any]:
-        change = ZERO
+        change, kind = ZERO, ""
         for row in reversed(self.exchange.log(balance.account, self._wallet)):
             if row.asset == balance.asset and row.kind not in _OF_TRADES:
-                change = row.change
+                change, kind = row.change, row.kind
                 break
         reason = "DEPOSIT" if change >= 0 else "WITHDRAW"
+        if kind in GIFTS:
+            reason = "ADJUSTMENT"
         coins = [_coin(balance.asset, balance.total, change)]
         return _account_update(reason, coins, [], (at, balance.updated_at))
 

@@ -27,6 +27,7 @@ from oneprice.twin.dialects.binance.shapes import (
     status,
     system_id,
 )
+from oneprice.twin.dialects.binance.spans import KEPT_MS, WEEK_MS, within
 from oneprice.twin.dialects.binance.spot_trade import paged
 
 _NAMES = ("orderId", "origClientOrderId")
@@ -233,13 +234,12 @@ class FuturesTrade:
     def user_trades(self, call: Call) -> list[dict[str, Any]]:
         """GET /fapi/v1/userTrades."""
         instrument = self.desk.find(call)
-        if call.text("fromId") and (call.text("startTime") or call.text("endTime")):
-            raise Denied(-1128, "Combination of optional parameters invalid.")
         fills = self.exchange.fills(
             call.key, instrument=instrument.id, order_id=call.integer("orderId", 0)
         )
         grid = self.desk.catalog.grid(instrument.id)
-        chosen = paged(call, [(fill.trade_id, fill.at, fill) for fill in fills], "fromId")
+        rows = [(fill.trade_id, fill.at, fill) for fill in fills]
+        chosen = paged(call, within(call, rows, WEEK_MS, kept_ms=KEPT_MS), "fromId")
         return [
             {
                 "symbol": instrument.symbol,

@@ -5,10 +5,11 @@ from typing import Any
 
 from oneprice.twin.contract import Exchange, LogRow
 from oneprice.twin.dialects.binance.calls import Call
+from oneprice.twin.dialects.binance.denials import Denied
 from oneprice.twin.dialects.binance.futures_trade import FuturesTrade
 from oneprice.twin.dialects.binance.market import MarketDesk
 from oneprice.twin.dialects.binance.shapes import fixed, millis
-from oneprice.twin.dialects.binance.spot_trade import paged
+from oneprice.twin.dialects.binance.spans import KEPT_MS, WEEK_MS
 
 _FORCED = {"LIQUIDATION": ("liquidation",), "ADL": ("adl",), "": ("liquidation", "adl")}
 
@@ -54,12 +55,18 @@ class IncomeDesk:
             for row in rows
             if wanted in ("", row[2]["incomeType"]) and symbol in ("", row[2]["symbol"])
         ]
-        limit = min(call.integer("limit", 100), 1_000)
-        return (
-            paged(call, rows, "")[-limit:]
-            if not call.text("startTime")
-            else (paged(call, rows, "")[:limit])
-        )
+        limit = call.window(100, 1_000)
+        start, end = call.integer("startTime", -1), call.integer("endTime", -1)
+        if start >= 0 and 0 <= end < start:
+            raise Denied(-1128, "Combination of optional parameters invalid.")
+        now = millis(call.at)
+        first = now - WEEK_MS if start < 0 and end < 0 else max(start, now - KEPT_MS)
+        shown = [
+            shape
+            for _, when, shape in rows
+            if millis(when) >= first and (end < 0 or millis(when) <= end)
+        ]
+        return shown[:limit] if start >= 0 else shown[-limit:]
 
     def _income_row(
         self, row: LogRow, kind: str, amount: Decimal, trade: int | None
@@ -81,10 +88,19 @@ def _income_parts(row: LogRow) -> list[tuple[str, Decimal]]:
         case "trade" | "liquidation" | "adl":
             parts = [("REALIZED_PNL", row.cash_flow), ("COMMISSION", -row.fee)]
             return [(kind, amount) for kind, amount in parts if amount]
-        case "delivery":
-            return [("DELIVERED_SETTELMENT", row.cash_flow)]  # spelt so by the venue
+        case "delivery":  # spelt so by the venue
+            parts = [("DELIVERED_SETTELMENT", row.cash_flow), ("COMMISSION", -row.fee)]
+            return [(kind, amount) for kind, amount in parts if amount]
         case "insurance":
             return [("INSURANCE_CLEAR", row.change)]
         case "funding":
             return [("FUNDING_FEE", row.funding)]
+        case "interest":
+            return [("BFUSD_REWARD", row.change)]
+        case "rebate":
+            return [("COMMISSION_REBATE", row.change)]
+        case "bonus":
+            return [("WELCOME_BONUS", row.change)]
+        case "correction":
+            return [("FEE_RETURN", row.change)]
     return [("TRANSFER", row.change)]

@@ -28,6 +28,10 @@ from oneprice.twin.dialects.binance.shapes import (
 )
 from oneprice.twin.dialects.binance.spot_trade import expiry_reason
 
+# Why a balance moves without a trade, in the exchange's words.
+GIFTS = ("interest", "rebate", "bonus", "correction")
+FROM_OUTSIDE = ("deposit", "transfer", *GIFTS)
+
 Mail = list[tuple[str, dict[str, Any]]]  # (account key, event), in order
 
 
@@ -55,7 +59,7 @@ class SpotEvents:
                 case Filled(order=order, fill=fill) if self._mine(order):
                     mail.append((order.account, self._filled(fill, order, at)))
                 case BalanceChanged(balance=balance) if balance.wallet == self._wallet:
-                    if output.cause in ("deposit", "transfer"):
+                    if output.cause in FROM_OUTSIDE:
                         mail += self._moved(balance, at)
                     touched.setdefault(balance.account, {})[balance.asset] = balance
         for account, coins in touched.items():

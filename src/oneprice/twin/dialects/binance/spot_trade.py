@@ -22,6 +22,7 @@ from oneprice.twin.dialects.binance.shapes import (
     spot_type,
     status,
 )
+from oneprice.twin.dialects.binance.spans import HOUR_MS, within
 
 _NAMES = ("orderId", "origClientOrderId")
 _EXPIRY = {
@@ -267,7 +268,8 @@ class SpotTrade:
             call.key, instrument=instrument.id, order_id=call.integer("orderId", 0)
         )
         grid = self.desk.catalog.grid(instrument.id)
-        chosen = paged(call, [(fill.trade_id, fill.at, fill) for fill in fills], "fromId")
+        rows = within(call, [(fill.trade_id, fill.at, fill) for fill in fills], 24 * HOUR_MS)
+        chosen = paged(call, rows, "fromId")
         return [
             {
                 "symbol": instrument.symbol,

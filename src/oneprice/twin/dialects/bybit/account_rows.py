@@ -21,6 +21,10 @@ LOG_TYPE = {
     "insurance": "LIQUIDATION",  # the fund's part of one
     "adl": "ADL",
     "delivery": "DELIVERY",
+    "interest": "INTEREST",
+    "rebate": "FEE_REFUND",
+    "bonus": "AIRDROP",
+    "correction": "FEE_REFUND",  # or one taken back
 }
 
 
