@@ -13,6 +13,7 @@ Words of `~` lines; `where` is an instrument without its venue, such as linear:B
     pause where [word]                  new orders are refused: not_tradable, venue_busy; none: end
     funding where rate [next]           funding is due in a moment
     purse wallet asset amount           money comes (below zero: goes)
+    money wallet kind asset amount      it moves without a trade: interest, rebate, bonus ...
     forecast where rate [hours] [next]  funding that is due later
     fault kind [where]                  the next occasion goes wrong, see twin.faults
     drill method [word] [name=true]     a switch of the twin's surface; $key is our key
@@ -224,6 +225,10 @@ class Stage:
         money = Decimal(amount)
         route = ("", wallet) if money > 0 else (wallet, "")
         self.exchange.transfer(self.account.key, asset, abs(money), route, self._now())
+
+    def money(self, wallet: str, kind: str, asset: str, amount: str) -> None:
+        key, now = self.account.key, self._now()
+        self.exchange.move_money(key, asset, Decimal(amount), kind, now, wallet=wallet)
 
     def drill(self, name: str, *words: str) -> None:
         plain = [word.replace("$key", self.account.key) for word in words if "=" not in word]

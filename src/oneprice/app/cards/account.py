@@ -31,19 +31,21 @@ from oneprice.model.units import Side
 TINY = Decimal("0.0000001")
 
 
-def _perp(bench: Bench) -> Instrument:
+def perp_of(bench: Bench) -> Instrument:
+    """CardFailed where the venue has none."""
     check(bench.perp is not None, "a perpetual", None)
     assert bench.perp is not None
     return bench.perp
 
 
-async def _trade(bench: Bench, instrument: Instrument, side: Side, lots: int = 0) -> None:
+async def deal(bench: Bench, instrument: Instrument, side: Side, lots: int = 0) -> None:
+    """An order that takes what it needs; back when it is over."""
     order = bench.order(instrument, side, away_bps=THROUGH_BPS, lots=lots)
     bench.say(order)
     await bench.outcome(order.order_id)
 
 
-async def _flat(bench: Bench) -> None:
+async def flat(bench: Bench) -> None:
     """No position in any market: some venues hold modes for all of them together."""
     for instrument in bench.instruments:
         held = instrument.is_derivative and bench.exchange.position(bench.key, instrument.id).lots
@@ -58,21 +60,21 @@ async def _flat(bench: Bench) -> None:
 
 async def position_stream(bench: Bench) -> None:
     """A position that changes is told unasked, with its sign."""
-    perp = _perp(bench)
+    perp = perp_of(bench)
     mark = bench.mark()
-    await _trade(bench, perp, Side.SELL)
+    await deal(bench, perp, Side.SELL)
     true = bench.exchange.position(bench.key, perp.id).lots
     await bench.event(
         PositionReported, lambda e: e.instrument == perp.id and e.lots == true, since=mark
     )
-    await _flat(bench)
+    await flat(bench)
 
 
 async def balance_stream(bench: Bench) -> None:
     """A balance that changes is told unasked, and is the venue's to the last unit."""
-    instrument = bench.spot or _perp(bench)
+    instrument = bench.spot or perp_of(bench)
     mark = bench.mark()
-    await _trade(bench, instrument, Side.BUY)
+    await deal(bench, instrument, Side.BUY)
     wallet = bench.exchange.wallet_of(instrument.market)
 
     def agrees() -> bool:
@@ -100,7 +102,7 @@ async def account_query(bench: Bench) -> None:
     """Asked about an account, a dialect tells balances, positions and open orders in full."""
     perp = bench.perp
     if perp is not None:
-        await _trade(bench, perp, Side.BUY)
+        await deal(bench, perp, Side.BUY)
     for market in dict.fromkeys(i.market for i in bench.instruments):
         mark = bench.mark()
         bench.say(QueryAccount(venue=bench.venue, market=market))
@@ -115,7 +117,7 @@ async def account_query(bench: Bench) -> None:
             lots = {e.instrument: int(e.lots) for e in bench.find(PositionReported, since=mark)}
             equal(f"position {held.instrument}", lots.get(held.instrument, 0), held.lots)
     if perp is not None:
-        await _flat(bench)
+        await flat(bench)
 
 
 async def open_orders(bench: Bench) -> None:
@@ -160,9 +162,9 @@ async def fee_query(bench: Bench) -> None:
 
 async def funding_booked(bench: Bench) -> None:
     """What was paid or received at a settlement is booked from the venue's own record, once."""
-    perp = _perp(bench)
+    perp = perp_of(bench)
     if not bench.exchange.position(bench.key, perp.id).lots:
-        await _trade(bench, perp, Side.BUY)
+        await deal(bench, perp, Side.BUY)
     await bench.until(
         lambda: any(
             r.instrument == perp.id for r in bench.exchange.fundings(bench.key, market=perp.market)
@@ -185,13 +187,13 @@ async def funding_booked(bench: Bench) -> None:
     check(abs(told[0].amount - row.amount) <= TINY, f"amount {row.amount}", told[0].amount)
     equal("asset", told[0].asset, canonical(row.asset))
     check(len({e.record_id for e in told}) == 1, "one record id", {e.record_id for e in told})
-    await _flat(bench)
+    await flat(bench)
 
 
 async def position_mode(bench: Bench) -> None:
     """One-way or hedge is read, and can be set while nothing is open."""
-    perp = _perp(bench)
-    await _flat(bench)
+    perp = perp_of(bench)
+    await flat(bench)
     mark = bench.mark()
     bench.say(QueryAccount(venue=bench.venue, market=perp.market))
     told = await bench.event(PositionModeReported, since=mark)
@@ -212,8 +214,8 @@ async def position_mode(bench: Bench) -> None:
 
 async def leverage(bench: Bench) -> None:
     """The leverage of an instrument is read, and can be set while nothing is open."""
-    perp = _perp(bench)
-    await _flat(bench)
+    perp = perp_of(bench)
+    await flat(bench)
     mark = bench.mark()
     bench.say(SetLeverage(instrument=perp.id, leverage=Decimal(3)))
     await bench.until(  # where each order brings its leverage along the dialect knows alone
@@ -222,14 +224,14 @@ async def leverage(bench: Bench) -> None:
         "leverage 3",
     )
     mark = bench.mark()
-    await _trade(bench, perp, Side.BUY)  # some venues tell the leverage of positions only
+    await deal(bench, perp, Side.BUY)  # some venues tell the leverage of positions only
     equal("leverage at the venue", bench.exchange.leverage(bench.key, perp.id), Decimal(3))
     bench.say(QueryAccount(venue=bench.venue, market=perp.market))
     told = await bench.event(
         LeverageReported, lambda e: e.instrument == perp.id, since=mark
     )
     equal("leverage", told.leverage, Decimal(3))
-    await _flat(bench)
+    await flat(bench)
 
 
 async def key_query(bench: Bench) -> None:
@@ -250,8 +252,8 @@ async def deleveraged(bench: Bench) -> None:
 
 
 async def _forced(bench: Bench, cause: str) -> None:
-    perp = _perp(bench)
-    await _trade(bench, perp, Side.BUY)
+    perp = perp_of(bench)
+    await deal(bench, perp, Side.BUY)
     mark = bench.mark()
     if cause == "adl":
         held = bench.exchange.position(bench.key, perp.id).lots

@@ -15,7 +15,7 @@ from typing import Literal
 from oneprice.app.build import spec_of
 from oneprice.app.config import VenueConfig
 from oneprice.app.lab import twin_endpoints
-from oneprice.app.run import session_name
+from oneprice.app.session import session_name
 from oneprice.app.station import Station
 from oneprice.model.commands import PlaceOrder, TimeInForce
 from oneprice.model.events import OrderEnded, OrderRefused

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 import msgspec
 
 from oneprice.app.build import spec_of
-from oneprice.app.cards import account, market, orders
+from oneprice.app.cards import account, market, orders, records
 from oneprice.app.cards.bench import Bench, bench_of
 from oneprice.app.cards.contract import Card, CardFailed
 from oneprice.app.station import NotHeard
@@ -15,7 +15,10 @@ from oneprice.twin.stock import default_listings
 from oneprice.venues.contract import FEATURES, Spec
 
 CARDS: tuple[Card, ...] = tuple(
-    sorted((*market.CARDS, *orders.CARDS, *account.CARDS), key=lambda card: card.number)
+    sorted(
+        (*market.CARDS, *orders.CARDS, *account.CARDS, *records.CARDS),
+        key=lambda card: card.number,
+    )
 )
 TIMEOUT_S = 100.0
 DEAD_MAN_MS = 10_000  # the shortest that every venue with such a switch accepts

@@ -39,6 +39,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     data: Raw = Raw()
     retry_after: str = ""  # seconds
+    asked_ms: int = 0  # the venue's time when it was asked; 0: not told
 
     @property
     def verdict(self) -> Verdict:
@@ -63,6 +64,7 @@ def over_http(answer: Answer, market: str) -> Reply:
         text=error.msg,
         data=error.data,
         retry_after=dict(answer.headers).get("retry-after", ""),
+        asked_ms=answer.asked_ms,
     )
 
 

@@ -11,6 +11,7 @@ from oneprice.venues.binance.frames import Filter, Listed
 PERPETUAL = ("PERPETUAL", "TRADIFI_PERPETUAL")
 DEFAULT_INTERVAL_HOURS = 8  # fundingInfo tells only those that were ever adjusted
 HOUR_MS = 3_600_000
+NEVER_MS = 4_133_404_800_000  # the year 2100 stands for a perpetual that is to stay
 
 # Contracts on cheap coins are named for a bundle of them: one "1000PEPE" is 1,000 PEPE.
 _BUNDLE = re.compile(r"(1000000|1000|1M)([A-Z]{2,})")
@@ -42,6 +43,7 @@ def instrument_from(listed: Listed, product: Product, interval_hours: int) -> In
     if product.payoff is Payoff.LINEAR and (bundle := _BUNDLE.fullmatch(base)):
         base, multiplier = bundle[2], _BUNDLES[bundle[1]]
     dated = product.payoff is not Payoff.SPOT and not perpetual
+    ends = perpetual and 0 < listed.deliveryDate < NEVER_MS
     return Instrument(
         id=instrument_id(VENUE, product.market, listed.symbol),
         venue=VENUE,
@@ -61,6 +63,7 @@ def instrument_from(listed: Listed, product: Product, interval_hours: int) -> In
         price_min=Decimal(price.minPrice),
         price_max=Decimal(price.maxPrice),
         expiry=Nanos(listed.deliveryDate * MILLI if dated else 0),
+        delisting=Nanos(listed.deliveryDate * MILLI if ends else 0),
         funding_interval_ms=interval_hours * HOUR_MS if perpetual else 0,
         tradable=(
             "TRADING" in (listed.status, listed.contractStatus) and listed.isSpotTradingAllowed

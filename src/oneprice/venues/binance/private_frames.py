@@ -56,6 +56,14 @@ class SpotPosition(msgspec.Struct):
     B: list[SpotBalance]
 
 
+class BalanceUpdate(msgspec.Struct):
+    """A change from outside: asset, signed amount, time."""
+
+    a: str
+    d: str
+    T: int
+
+
 class UpdatedBalance(msgspec.Struct):
     a: str
     wb: str
@@ -223,6 +231,7 @@ class Income(msgspec.Struct):
     asset: str
     time: int
     tranId: int | str
+    tradeId: int | str | None = None
 
 
 class ListenKey(msgspec.Struct):

@@ -1,6 +1,7 @@
 """What happened to our orders and money: from executions, states and statements to events."""
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 
 from oneprice.model.events import (
     AnyEvent,
@@ -15,7 +16,7 @@ from oneprice.model.events import (
     PositionReported,
 )
 from oneprice.model.instrument import Instrument, instrument_id
-from oneprice.model.units import EXACT, ZERO, InstrumentId, Lots, Nanos, OrderId, Side
+from oneprice.model.units import EXACT, ZERO, InstrumentId, Lots, Nanos, OrderId, Side, Ticks
 from oneprice.venues.binance.facts import VENUE
 from oneprice.venues.binance.numbers import UNREADABLE, decimal
 from oneprice.venues.binance.private_frames import (
@@ -120,18 +121,14 @@ def accepted(order_id: OrderId, venue_id: int, live: bool, at: Nanos) -> OrderAc
 def _executed(
     report: Execution, order_id: OrderId, instrument: Instrument, at: Nanos, cause: str
 ) -> OrderFilled:
-    side, price = Side[report.S], decimal(report.L)
-    if cause in ("adl", "delivery"):  # may be off the grid: told to the tick, against us
-        ticks = instrument.ticks_not_worse(price, side.opposite)
-    else:
-        ticks = instrument.ticks(price)
+    side = Side[report.S]
     return OrderFilled(
         at=at,
         order_id=order_id,
         instrument=instrument.id,
         fill_id=fill_id(instrument, report.t),
         side=side,
-        ticks=ticks,
+        ticks=_ticks(instrument, decimal(report.L), side, cause),
         lots=instrument.lots(decimal(report.l)),
         fee=decimal(report.n or "0"),
         fee_asset=report.N or instrument.settle,
@@ -139,6 +136,13 @@ def _executed(
         venue_ms=report.T,
         cause=cause,
     )
+
+
+def _ticks(instrument: Instrument, price: Decimal, side: Side, cause: str) -> Ticks:
+    """Deleveraging and delivery may be off the grid: told to the tick, against us."""
+    if cause in ("adl", "delivery"):
+        return instrument.ticks_not_worse(price, side.opposite)
+    return instrument.ticks(price)
 
 
 def state_events(
@@ -179,7 +183,11 @@ def _answered_fill(
 
 
 def trade_events(
-    trades: Iterable[OwnTrade], order_id: OrderId, instrument: Instrument, at: Nanos
+    trades: Iterable[OwnTrade],
+    order_id: OrderId,
+    instrument: Instrument,
+    at: Nanos,
+    cause: str = "trade",
 ) -> list[OrderFilled]:
     """Fills from the venue's list of our trades."""
     return [
@@ -188,16 +196,21 @@ def trade_events(
             order_id=order_id,
             instrument=instrument.id,
             fill_id=fill_id(instrument, trade.id),
-            side=Side.BUY if trade.isBuyer or trade.buyer else Side.SELL,
-            ticks=instrument.ticks(decimal(trade.price)),
+            side=_trade_side(trade),
+            ticks=_ticks(instrument, decimal(trade.price), _trade_side(trade), cause),
             lots=instrument.lots(decimal(trade.qty)),
             fee=decimal(trade.commission),
             fee_asset=trade.commissionAsset,
             maker=trade.isMaker or trade.maker,
             venue_ms=trade.time,
+            cause=cause,
         )
         for trade in trades
     ]
+
+
+def _trade_side(trade: OwnTrade) -> Side:
+    return Side.BUY if trade.isBuyer or trade.buyer else Side.SELL
 
 
 def spot_balances(balances: Iterable[SpotBalance], at: Nanos) -> list[AnyEvent]:

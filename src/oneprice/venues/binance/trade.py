@@ -14,21 +14,26 @@ from oneprice.model.commands import (
     PlaceOrder,
     Priority,
     QueryAccount,
+    QueryFills,
     QueryKey,
     QueryOrder,
+    QueryStatement,
     SetLeverage,
     SetPositionMode,
 )
 from oneprice.model.events import (
     AnyEvent,
+    OpenOrderReported,
     OrderAccepted,
     OrderAmended,
     OrderEnded,
+    OrderFilled,
     OrderUncertain,
+    PositionReported,
 )
 from oneprice.model.instrument import Instrument, split_id
 from oneprice.model.units import InstrumentId, Lots, Nanos, OrderId, Ticks
-from oneprice.venues.binance import encoding, standing, verdicts
+from oneprice.venues.binance import encoding, fills, standing, statement, verdicts
 from oneprice.venues.binance.account import INCOME, INCOME_REACH_MS, Account, income_request
 from oneprice.venues.binance.allowances import Allowances
 from oneprice.venues.binance.answers import Reply, over_http, rate_ack, read_error, rejected
@@ -38,6 +43,7 @@ from oneprice.venues.binance.inquiry import Inquiries
 from oneprice.venues.binance.numbers import UNREADABLE
 from oneprice.venues.binance.private_frames import (
     AccountUpdate,
+    BalanceUpdate,
     Execution,
     ListenKey,
     OrderUpdate,
@@ -76,13 +82,14 @@ _UNUSED = frozenset(
         "ALGO_UPDATE",
         "CONDITIONAL_ORDER_TRIGGER_REJECT",
         "MARGIN_CALL",
-        "balanceUpdate",
         "externalLockUpdate",
         "listStatus",
         "STRATEGY_UPDATE",
         "GRID_UPDATE",
     }
 )
+# Requests whose tag names the market right behind its kind.
+_BY_MARKET = ("account", "income", *fills.KINDS, statement.KIND, *standing.KINDS)
 _frame = msgspec.json.Decoder(PrivateFrame)
 _event = msgspec.json.Decoder(PrivateFrame)
 
@@ -105,6 +112,9 @@ class BinanceTrade:
         self._account = Account(listed, self._settings.wanted)
         self._terms: dict[OrderId, tuple[Ticks, Lots]] = {}  # of orders that may rest
         self._inquiries = Inquiries(self._terms)
+        self._fills = fills.Fills(listed, self._settings.wanted)
+        self._statements = statement.Statements(listed)
+        self._placed: dict[OrderId, InstrumentId] = {}
         self._count = 0
         self._asked: dict[str, str] = {}  # id on a WebSocket -> tag
         self._venue_ids: dict[OrderId, str] = {}
@@ -161,11 +171,20 @@ class BinanceTrade:
         parts = [request.query] if request.query else []
         if request.tag.startswith(INCOME):
             parts.append(f"startTime={venue_ms - INCOME_REACH_MS}")
+        if more := self._more_of(request.tag, venue_ms):
+            parts.append(more)
         parts.append(f"timestamp={venue_ms}")
         text = "&".join(parts)
         signature = self._signer.hex(text.encode() + request.body)
         query = f"{text}&signature={signature}"
         return msgspec.structs.replace(request, query=query, headers=headers)
+
+    def _more_of(self, tag: str, venue_ms: int) -> str:
+        """What only the moment of sending can say of a question about the past."""
+        kind = tag.partition(":")[0]
+        if kind in fills.KINDS:
+            return self._fills.sent(tag, venue_ms)
+        return self._statements.sent(tag, venue_ms) if kind == statement.KIND else ""
 
     def _signed_frame(self, request: Request, venue_ms: int) -> bytes:
         frame = msgspec.json.decode(request.body)
@@ -198,6 +217,10 @@ class BinanceTrade:
                     expected = list(ENTRIES)
                     raise ValueError(f"market {command.market!r}: expected one of {expected}")
                 return self._account.ask(command.market)
+            case QueryFills():
+                return self._fills.begin(command, at)
+            case QueryStatement():
+                return self._statements.begin(command, at)
             case QueryKey():
                 return (standing.rights_request(command),)
             case SetPositionMode():
@@ -234,6 +257,8 @@ class BinanceTrade:
             case PlaceOrder():
                 call = encoding.place(command, item, self._settings)
                 self._terms[command.order_id] = (command.ticks, command.lots)
+                _remember(self._placed, command.order_id, item.id, IDS_MAX)
+                self._fills.touch(item.id)
                 if len(self._terms) > IDS_MAX:
                     del self._terms[next(iter(self._terms))]
                 return call
@@ -279,7 +304,11 @@ class BinanceTrade:
                 return spot_balances(msgspec.json.decode(payload, type=SpotPosition).B, at)
             case "ACCOUNT_UPDATE":
                 update = msgspec.json.decode(payload, type=AccountUpdate)
-                return account_change(update.a, _USERS[socket], self._listed, at)
+                changes = account_change(update.a, _USERS[socket], self._listed, at)
+                self._learn(changes)
+                return changes
+            case "balanceUpdate":
+                return (statement.moved(msgspec.json.decode(payload, type=BalanceUpdate), at),)
         if kind in (*CLOSING, "listenKeyExpired"):
             return (Ack(socket=socket, kind="closing", text=kind),)
         if kind in _UNUSED:
@@ -332,7 +361,7 @@ class BinanceTrade:
     def follow_ups(self) -> Sequence[Request]:
         """Second questions that answers made necessary; ask after each `answered`."""
         out, self._next = self._next, []
-        return out
+        return [*out, *self._fills.follow_ups(), *self._statements.follow_ups()]
 
     def answered(self, answer: Answer, at: Nanos) -> Sequence[Output]:
         """Events of an HTTP answer, or of none (status 0), also to a request of a socket."""
@@ -342,13 +371,18 @@ class BinanceTrade:
             return self._listen_key_came(kind, over_http(answer, market), at)
         if kind == "login":
             return (Ack(socket=rest, kind="login", ok=False, text=answer.detail),)
-        if kind in ("account", "income", *standing.KINDS) or kind.endswith("_many"):
+        if kind in _BY_MARKET or kind.endswith("_many"):
             reply = over_http(answer, market)
         else:
             reply = over_http(answer, rest.split(":")[1])
         limits = rate_ack(reply, at)
         if kind in ("account", "income"):
             return [*limits, *self._account_answered(reply, at)]
+        if kind in fills.KINDS:
+            told = self._fills.answered(reply, at)
+            return [*limits, *told]
+        if kind == statement.KIND:
+            return [*limits, *self._statements.answered(reply, at)]
         if kind in standing.KINDS:
             events, more = standing.answered(reply, at)
             self._next += more
@@ -378,7 +412,9 @@ class BinanceTrade:
 
     def _account_answered(self, reply: Reply, at: Nanos) -> Sequence[AnyEvent]:
         try:
-            return self._account.answered(reply, at)
+            events = self._account.answered(reply, at)
+            self._learn(events)
+            return events
         except UNREADABLE as error:  # the part stays open: the account is not checked
             return (rejected("", f"{reply.tag}: {error}", reply.body, at),)
 
@@ -413,6 +449,11 @@ class BinanceTrade:
             match event:
                 case OrderAccepted() if event.venue_order_id:
                     _remember(self._venue_ids, event.order_id, event.venue_order_id, IDS_MAX)
+                    placed = self._placed.get(event.order_id)
+                    if placed is not None:
+                        self._fills.owns(event.order_id, placed, int(event.venue_order_id))
+                case OrderFilled() | OpenOrderReported() | PositionReported():
+                    self._fills.touch(event.instrument)
                 case OrderAmended():
                     self._terms[event.order_id] = (event.ticks, event.lots)
                 case OrderEnded():

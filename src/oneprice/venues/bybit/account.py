@@ -45,6 +45,10 @@ _CAUSES: Mapping[str, str] = {
     "BustTrade": "liquidation",
     "Delivery": "delivery",
     "Settle": "delivery",
+    # Not by orders of ours, and no force either: they change what we hold all the same.
+    "BlockTrade": "trade",
+    "MovePosition": "trade",
+    "FutureSpread": "trade",
 }
 
 _BY_REJECT: Mapping[str, str] = {
@@ -136,7 +140,7 @@ def execution(row: ExecutionRow, item: Instrument, at: Nanos) -> AnyEvent:
         )
         return OrderFilled(
             at=at,
-            order_id=row.order_link_id if cause == "trade" else "",
+            order_id=row.order_link_id if row.exec_type == "Trade" else "",
             instrument=item.id,
             # The docs want executions told apart by id and symbol together.
             fill_id=f"{row.exec_id}:{row.symbol}",

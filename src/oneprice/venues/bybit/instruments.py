@@ -49,7 +49,8 @@ def instrument(market: str, row: InstrumentRow) -> Instrument:
         notional_min=decimal_or_zero(least),
         price_min=decimal_or_zero(row.price_filter.min_price),
         price_max=decimal_or_zero(row.price_filter.max_price),
-        expiry=Nanos(ends * MILLI),
+        expiry=Nanos(0 if perpetual else ends * MILLI),
+        delisting=Nanos(ends * MILLI if perpetual else 0),
         funding_interval_ms=row.funding_interval * 60_000 if perpetual else 0,
         tradable=row.status == "Trading",
     )

@@ -17,8 +17,10 @@ from oneprice.model.commands import (
     PlaceOrder,
     Priority,
     QueryAccount,
+    QueryFills,
     QueryKey,
     QueryOrder,
+    QueryStatement,
     SetLeverage,
     SetPositionMode,
 )
@@ -50,6 +52,7 @@ from oneprice.venues.bybit.rest import (
     unread,
 )
 from oneprice.venues.bybit.resting import Resting
+from oneprice.venues.bybit.walks import KINDS, Walks
 from oneprice.venues.bybit.wire import (
     ENVELOPE,
     EXECUTION,
@@ -117,6 +120,7 @@ class BybitTrade:
         self._allowances = Allowances(SPEC.limits)
         self._resting = Resting()
         self._inquiries = Inquiries(listed, chosen.wanted, self._resting, self._allowances)
+        self._walks = Walks(listed, self._allowances)
         self._orders = Orders(
             by_rest=chosen.order_entry == "rest",
             self_trade=chosen.self_trade,
@@ -144,6 +148,7 @@ class BybitTrade:
         if request.socket:
             stamp = b'"X-BAPI-TIMESTAMP":"%d"' % venue_ms
             return msgspec.structs.replace(request, body=request.body.replace(STAMP, stamp, 1))
+        request = self._walks.sent(request, venue_ms)
         settings = self._settings
         window = str(settings.order_window_ms if request.body else settings.read_window_ms)
         payload = request.body or request.query.encode()
@@ -175,6 +180,8 @@ class BybitTrade:
                 return self._inquiries.order(command, self._item(command.instrument))
             case QueryAccount():
                 return self._inquiries.account(command)
+            case QueryFills() | QueryStatement():
+                return self._walks.begin(command, at)
             case QueryKey():
                 return (standing.key_question(command),)
             case SetPositionMode():
@@ -221,7 +228,7 @@ class BybitTrade:
 
     def follow_ups(self) -> Sequence[Request]:
         """Further pages that answers made necessary; ask after each `answered`."""
-        return self._inquiries.follow_ups()
+        return [*self._inquiries.follow_ups(), *self._walks.follow_ups()]
 
     # In ---------------------------------------------------------------------------------
 
@@ -306,6 +313,8 @@ class BybitTrade:
         verb, _, subject = answer.tag.partition(":")
         if verb in ("query", "account"):
             return self._inquiries.answered(answer, at)
+        if verb in KINDS:
+            return self._walked(answer, at)
         asked = self._orders.take(answer.tag)
         if asked is None:
             ids = answer.order_ids or ((answer.order_id or subject,) if subject else ())
@@ -327,6 +336,13 @@ class BybitTrade:
         if verb.endswith("_many"):
             return [*out, *_verdicts(asked, reply.result, reply.ret_ext_info, at)]
         return [*out, *_same_for_all(asked, None, _ids(reply.result).order_id, at)]
+
+    def _walked(self, answer: Answer, at: Nanos) -> Sequence[Output]:
+        events = self._walks.answered(answer, at)
+        for event in events:
+            if isinstance(event, OrderFilled):
+                self._inquiries.touch(event.instrument)
+        return events
 
     def _stood(self, answer: Answer, reply: Reply | Failed, at: Nanos) -> Sequence[Output]:
         if isinstance(reply, Failed):

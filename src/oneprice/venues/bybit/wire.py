@@ -241,9 +241,16 @@ class LogRow(msgspec.Struct, rename="camel"):
     currency: str
     funding: str
     transaction_time: str
+    id: str = ""
+    category: str = ""
     side: str = ""
     fee_rate: str = ""
     order_id: str = ""
+    trade_id: str = ""
+    fee: str = ""
+    cash_flow: str = ""
+    change: str = ""
+    cash_balance: str = ""
 
 
 ENVELOPE = msgspec.json.Decoder(Envelope)
