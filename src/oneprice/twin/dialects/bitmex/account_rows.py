@@ -24,8 +24,13 @@ _MOVES = {
     "withdrawal": "Withdrawal",
     "transfer_in": "Transfer",
     "transfer_out": "Transfer",
-    "insurance": "Transfer",
+    "rebate": "AffiliatePayout",
+    "bonus": "Transfer",
+    "correction": "Transfer",
+    "interest": "Interest",  # the venue lends nothing: its own word would be another
 }
+_TEXTS = {"bonus": "Signup bonus", "correction": "Correction"}
+_MOVED = ("deposit", "withdrawal", "transfer_in", "transfer_out")
 _FINE = Decimal("0.0001")
 
 
@@ -195,8 +200,8 @@ class AccountRows:
     def wallet(self, key: str, asset: Asset, at: int) -> Row:
         log = [row for row in self._exchange.log(key, WALLET) if row.asset == asset]
         total = log[-1].balance if log else ZERO
-        came = sum((row.change for row in log if row.change > 0 and row.kind in _MOVES), ZERO)
-        went = sum((-row.change for row in log if row.change < 0 and row.kind in _MOVES), ZERO)
+        came = sum((row.change for row in log if row.change > 0 and row.kind in _MOVED), ZERO)
+        went = sum((-row.change for row in log if row.change < 0 and row.kind in _MOVED), ZERO)
         return {
             "account": self._uids[key],
             "currency": minor_name(asset),
@@ -234,6 +239,7 @@ class AccountRows:
                 "amount": minor(asset, amount),
                 "transactStatus": status,
                 "address": self._sheets.by_id[instrument].symbol,
+                "text": "",
                 "transactTime": iso(min(closed, at)),
                 "timestamp": iso(min(closed, at)),
             }
@@ -252,7 +258,7 @@ class AccountRows:
             "transactStatus": "Completed",
             "address": "",
             "tx": "",
-            "text": "",
+            "text": _TEXTS.get(one.kind, ""),
             "transactTime": iso(one.at),
             "walletBalance": minor(one.asset, one.balance),
             "marginBalance": None,

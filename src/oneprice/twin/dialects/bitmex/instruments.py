@@ -49,7 +49,9 @@ class Instruments:
         instrument, extras = sheet.instrument, sheet.extras
         interval = instrument.funding_interval_ms
         hours = f"{interval * MILLI // HOUR}H"
-        expiry = iso(instrument.expiry) if instrument.expiry else None
+        listing = self._exchange.listing(instrument.market, sheet.symbol)
+        ends = listing.delisting_at or instrument.expiry
+        expiry = iso(ends) if ends else None
         root, quote = sheet.root, instrument.quote
         risk = self._exchange.tiers(sheet.id)[0].value_to
         return {

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from oneprice.model.units import ZERO
-from oneprice.twin.contract import Fill, FundingSettled, Kind, Order, State
+from oneprice.twin.contract import Fill, FundingSettled, Kind, LogRow, Order, State
 from oneprice.twin.dialects.bitmex.envelope import Row, iso, number
 from oneprice.twin.dialects.bitmex.facts import Sheet, Sheets, minor
 from oneprice.twin.dialects.bitmex.names import EXECUTION, ORDER, TRADE, UNBORN, guid
@@ -183,6 +183,46 @@ class OrderRows:
             "foreignNotional": number(-foreign * sign),
             "transactTime": iso(settled.at),
             "timestamp": iso(settled.at),
+        }
+
+    def insured(self, log: LogRow) -> Row:
+        """What the insurance fund gave (commission below zero) or took at a forced closing."""
+        sheet = self._sheets.by_id[log.instrument]
+        return {
+            "execID": guid(EXECUTION + 2, log.id),
+            "orderID": guid(ORDER, log.order_id),
+            "clOrdID": "",
+            "clOrdLinkID": "",
+            "account": self._uids[log.account],
+            "symbol": sheet.symbol,
+            "side": "",
+            "lastQty": 0,
+            "lastPx": None,
+            "lastLiquidityInd": "",
+            "orderQty": None,
+            "price": None,
+            "currency": sheet.instrument.quote,
+            "settlCurrency": sheet.currency,
+            "execType": "Bankruptcy",
+            "ordType": "Limit",
+            "timeInForce": "GoodTillCancel",
+            "execInst": "",
+            "ordStatus": "Filled",
+            "workingIndicator": False,
+            "ordRejReason": "",
+            "leavesQty": 0,
+            "cumQty": 0,
+            "avgPx": None,
+            "commission": None,
+            "text": "Liquidation",
+            "trdMatchID": NOBODY,
+            "execCost": 0,
+            "execComm": -minor(log.asset, log.change),
+            "homeNotional": None,
+            "foreignNotional": None,
+            "realisedPnl": 0,
+            "transactTime": iso(log.at),
+            "timestamp": iso(log.at),
         }
 
     def _average(self, sheet: Sheet, order: Order) -> Decimal:

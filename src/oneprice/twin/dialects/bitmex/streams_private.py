@@ -59,6 +59,7 @@ class PrivateStreams:
         self._sessions = sessions
         self._shown: dict[tuple[str, str, str], Row] = {}  # table, key, row key -> row
         self._valued: dict[tuple[str, InstrumentId], int] = {}
+        self._read: dict[str, int] = {}  # how far each account's log was looked through
 
     # Partials ---------------------------------------------------------------------------------
 
@@ -99,6 +100,7 @@ class PrivateStreams:
                 case PositionChanged(position=held):
                     stirred[held.account, held.instrument] = None
                 case BalanceChanged(balance=balance):
+                    self._insured(balance.account)
                     purses[balance.account, balance.asset] = None
                     self._wallet(balance.account, balance.asset, at)
                 case TickerChanged(ticker=ticker):
@@ -111,6 +113,14 @@ class PrivateStreams:
         for key, asset in purses:
             self._margin(key, asset, at)
         self.tell_unborn()
+
+    def _insured(self, key: str) -> None:
+        """What the insurance fund gave or took is an execution without a fill."""
+        log = self._exchange.log(key, WALLET)
+        for row in log[self._read.get(key, 0) :]:
+            if row.kind == "insurance":
+                self._execution(key, self._orders.insured(row))
+        self._read[key] = len(log)
 
     def _position(self, key: str, instrument: InstrumentId, at: int) -> None:
         symbol = self._sheets.by_id[instrument].symbol

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from oneprice.model.units import ZERO, Asset
+from oneprice.model.units import HOUR, ZERO, Asset
 from oneprice.twin.contract import AccountSpec, Balance, LogRow, Refusal
 from oneprice.twin.dialects.kucoin import names, wishes
 from oneprice.twin.dialects.kucoin.envelope import (
@@ -23,7 +23,7 @@ from oneprice.twin.dialects.kucoin.facts import (
     spot_coin,
 )
 from oneprice.twin.dialects.kucoin.limits import PoolName
-from oneprice.twin.dialects.kucoin.paging import before, offsets
+from oneprice.twin.dialects.kucoin.paging import before, offsets, pages
 from oneprice.twin.dialects.kucoin.refusals import failure
 from oneprice.twin.dialects.kucoin.routes import Route
 
@@ -35,6 +35,10 @@ BUSINESS = {  # kinds of log rows in the words of the spot ledger
     "withdrawal": "WITHDRAWAL",
     "transfer_in": "TRANSFER",
     "transfer_out": "TRANSFER",
+    "rebate": "RETURNED_FEES",
+    "bonus": "OTHER",
+    "interest": "OTHER",
+    "correction": "OTHER",
 }
 ENTRIES = {  # the same in those of the futures ledger; everything else is profit and loss
     "deposit": "Deposit",
@@ -42,6 +46,8 @@ ENTRIES = {  # the same in those of the futures ledger; everything else is profi
     "transfer_in": "TransferIn",
     "transfer_out": "TransferOut",
 }
+GIFTS = ("rebate", "bonus", "interest", "correction")  # its words know transfers only
+LEDGER_REACH_NS = 72 * HOUR  # of the spot ledger: what is older is left out without a word
 # TRADE and TRADE_HF are the same wallet now; MAIN is always empty here.
 WALLETS = {"TRADE": SPOT, "TRADE_HF": SPOT, "CONTRACT": FUTURES}
 
@@ -58,8 +64,9 @@ class AccountRest:
         management = PoolName.MANAGEMENT
         return [
             Route("GET", "/api/v1/accounts", self.accounts, management, 5),
-            Route("GET", "/api/v1/accounts/{accountId}", self.account, management, 5),
             Route("GET", "/api/v1/hf/accounts/ledgers", self.spot_ledger, PoolName.SPOT, 2),
+            Route("GET", "/api/v1/accounts/ledgers", self.old_ledger, management, 2),
+            Route("GET", "/api/v1/accounts/{accountId}", self.account, management, 5),
             Route("GET", "/api/v1/hf/accounts/opened", lambda call: True, management, 2),
             Route("GET", "/api/v1/user/api-key", self.key_info, management, 20),
             Route("GET", "/api/v2/user-info", self.user_info, management, 20),
@@ -127,19 +134,29 @@ class AccountRest:
         }
 
     def spot_ledger(self, call: Call) -> list[Row]:
-        """Newest first; amounts without sign, `direction` tells in or out."""
-        wanted = [one for one in call.fields.text("currency").split(",") if one]
-        start, end = call.fields.span()
-        log = self._exchange.log(call.key, self._facts.wallet(SPOT))
+        """Newest first; amounts without sign, `direction` tells in or out. Of three days."""
         found = [
             (row.id, row)
-            for row in reversed(log)
+            for row in self._spot_log(call)
+            if row.at >= call.at - LEDGER_REACH_NS
+        ]
+        return before(found, call.fields, self._spot_entry, 100)[1]
+
+    def old_ledger(self, call: Call) -> Row:
+        """The same in classic pages."""
+        return pages(self._spot_log(call), call.fields, self._spot_entry)
+
+    def _spot_log(self, call: Call) -> list[LogRow]:
+        wanted = [one for one in call.fields.text("currency").split(",") if one]
+        start, end = call.fields.span()
+        return [
+            row
+            for row in reversed(self._exchange.log(call.key, self._facts.wallet(SPOT)))
             if (not wanted or row.asset in wanted)
             and start <= millis(row.at) <= end
             and call.fields.text("direction", _direction(row)) == _direction(row)
             and call.fields.text("bizType", _business(row)) == _business(row)
         ]
-        return before(found, call.fields, self._spot_entry, 100)[1]
 
     def _spot_entry(self, row: LogRow) -> Row:
         context = {}
@@ -186,7 +203,11 @@ class AccountRest:
         }
 
     def futures_ledger(self, call: Call) -> Row:
-        """Newest first; `accountEquity` is the wallet balance after the entry."""
+        """Newest first; `accountEquity` is the wallet balance after the entry.
+
+        Each movement is an entry that is Completed at once: the venue gathers profit, fees and
+        funding of a contract in one that it completes every eight hours.
+        """
         start, end = call.fields.span()
         log = self._exchange.log(call.key, self._facts.wallet(FUTURES))
         found = [
@@ -351,4 +372,6 @@ def _business(row: LogRow) -> str:
 
 
 def _entry(row: LogRow) -> str:
+    if row.kind in GIFTS:
+        return "TransferIn" if row.change > 0 else "TransferOut"
     return ENTRIES.get(row.kind, "RealisedPNL")

@@ -29,6 +29,7 @@ from oneprice.twin.dialects.kucoin.routes import Route
 
 BATCH_MOST = 20
 RECENT = 1000
+DAY_MS = 24 * HOUR // MILLI
 RECENT_NS = 24 * HOUR
 MODES = {"ISOLATED": "isolated", "CROSS": "cross"}
 POSITION_INDEX = {"BOTH": 0, "LONG": 1, "SHORT": 2}
@@ -291,7 +292,7 @@ class FuturesTrade:
         return [self._rows.order(order) for order in found[:RECENT]]
 
     def fills(self, call: Call) -> Row:
-        start, end = call.fields.span()
+        start, end = _range(call)
         kinds = [one for one in call.fields.text("tradeTypes").split(",") if one]
         found = [
             fill
@@ -339,6 +340,18 @@ class FuturesTrade:
             call.key, market=FUTURES, instrument=instrument, order_id=number
         )
         return found[::-1]
+
+
+def _range(call: Call) -> tuple[int, int]:
+    """Three months are kept, a week is told at a time; one bound makes a day, none everything."""
+    start, end = call.fields.span()
+    if "startAt" in call.fields and "endAt" not in call.fields:
+        end = start + DAY_MS
+    elif "endAt" in call.fields and "startAt" not in call.fields:
+        start = end - DAY_MS
+    elif "startAt" in call.fields:
+        start = max(start, end - 7 * DAY_MS)
+    return max(start, millis(call.at) - 90 * DAY_MS), end
 
 
 def _route(method: str, path: str, handler: Callable[[Call], object], weight: int) -> Route:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from oneprice.model.commands import TimeInForce
-from oneprice.model.units import MILLI, SECOND
+from oneprice.model.units import HOUR, MILLI, SECOND
 from oneprice.twin.contract import Fill, Kind, Order, OrderRequest
 from oneprice.twin.dialects.kucoin import names, wishes
 from oneprice.twin.dialects.kucoin.envelope import Failure, Row, millis, parameter
@@ -29,6 +29,7 @@ from oneprice.twin.dialects.kucoin.timers import LONGEST_S, SHORTEST_S, Timers
 
 # SDK text: 5; other sources say 20 (section 15, doubtful): the smaller one keeps clients safe.
 BATCH_MOST = 5
+FILLS_REACH_NS = 7 * 24 * HOUR
 HF = "/api/v1/hf"
 ORDERS = f"{HF}/orders"
 
@@ -287,9 +288,10 @@ class SpotTrade:
         return {"lastId": last, "items": items}
 
     def fills(self, call: Call) -> Row:
-        """Newest first."""
+        """Newest first, of the last seven days."""
         sheet = self._facts.sheet(True, call.fields.need("symbol"))
         start, end = call.fields.span()
+        start = max(start, millis(call.at - FILLS_REACH_NS))
         number = 0
         if "orderId" in call.fields:
             number = names.spot_order_number(call.fields.text("orderId")) or -1

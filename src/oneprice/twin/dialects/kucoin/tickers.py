@@ -166,10 +166,18 @@ class Tickers:
         """A row of contracts/active."""
         return {
             **_contract_grid(sheet),
+            **self._contract_end(sheet),
             **self._contract_terms(sheet),
             **self._contract_funding(sheet, at),
             **self._contract_market(sheet),
         }
+
+    def _contract_end(self, sheet: Sheet) -> Row:
+        """A perpetual has one once its delisting is announced."""
+        listing = self._facts.exchange.listing(sheet.instrument.market, sheet.symbol)
+        ends = listing.delisting_at or sheet.instrument.expiry
+        expiry = ends // MILLI if ends else None
+        return {"expireDate": expiry, "settleDate": expiry}
 
     def _contract_terms(self, sheet: Sheet) -> Row:
         """Margins and fees; the lowest risk tier stands for all."""
@@ -275,14 +283,11 @@ class Tickers:
 def _contract_grid(sheet: Sheet) -> Row:
     """What never changes; `isQuanto` is true even for plain USDT contracts."""
     grid = sheet.instrument
-    expiry = grid.expiry // MILLI if sheet.dated else None
     return {
         "symbol": sheet.symbol,
         "rootSymbol": grid.settle,
         "type": "FFICSX" if sheet.dated else "FFWCSX",
         "firstOpenDate": sheet.extras.listed_ms,
-        "expireDate": expiry,
-        "settleDate": expiry,
         "baseCurrency": grid.base,
         "quoteCurrency": grid.quote,
         "settleCurrency": grid.settle,

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from oneprice.model.units import HOUR, MILLI, ZERO, plain
 from oneprice.twin.contract import Exchange, LogRow, Position, Refusal
-from oneprice.twin.dialects.okx.account_rows import BILL_TYPES, AccountRows
+from oneprice.twin.dialects.okx.account_rows import BILL_TYPES, AccountRows, bill_sub_type
 from oneprice.twin.dialects.okx.envelope import Answer, Failure, Row, short
 from oneprice.twin.dialects.okx.facts import Sheet, Sheets
 from oneprice.twin.dialects.okx.fields import Fields, page, wrong
@@ -12,24 +12,26 @@ from oneprice.twin.dialects.okx.listings import GROUPS
 from oneprice.twin.dialects.okx.market_rest import MarketRest
 from oneprice.twin.dialects.okx.names import BILL_BASE, position_name
 from oneprice.twin.dialects.okx.order_entry import POSITION_INDEXES, OrderEntry, quantity
-from oneprice.twin.dialects.okx.order_rows import POSITION_SIDES
+from oneprice.twin.dialects.okx.order_rows import POSITION_SIDES, trade_name
 from oneprice.twin.dialects.okx.refusals import failure
 from oneprice.twin.dialects.okx.trade_rest import Call, Handler
 
 FUNDING, TRADING = "6", "18"  # account types of transfers
 DAY_NS = 24 * HOUR
 SUB_TYPES = {
-    "1": {"11": "Transfer in", "12": "Transfer out"},
+    "1": {"11": "Transfer in", "12": "Transfer out", "200": "System transfer in",
+          "202": "System transfer out"},
     "2": {"1": "Buy", "2": "Sell", "3": "Open long", "4": "Open short", "5": "Close long",
           "6": "Close short"},
     "3": {"112": "Delivery long", "113": "Delivery short"},
     "5": {"104": "Forced liquidation long", "105": "Forced liquidation short",
           "110": "Transfer in of insurance"},
+    "7": {"9": "Interest deduction for Market loans"},
     "8": {"173": "Funding fee expense", "174": "Funding fee income"},
     "9": {"125": "ADL close long", "126": "ADL close short"},
 }  # fmt: skip
 TYPE_NAMES = {"1": "Transfer", "2": "Trade", "3": "Delivery", "5": "Liquidation",
-              "8": "Funding fee", "9": "ADL"}
+              "7": "Interest deduction", "8": "Funding fee", "9": "ADL"}
 
 
 class AccountRest:
@@ -193,7 +195,7 @@ class AccountRest:
             and begin <= row.at // MILLI <= end
             and self._billed(row, fields)
         ]
-        trades = {fill.id: str(fill.trade_id) for fill in self._exchange.fills(key)}
+        trades = {fill.id: trade_name(fill) for fill in self._exchange.fills(key)}
         shown: list[LogRow] = page(pairs, fields, 100, 100)
         return Answer(data=[self._rows.bill(row, trades.get(row.fill_id, "")) for row in shown])
 
@@ -202,6 +204,7 @@ class AccountRest:
         return (
             fields.text("ccy") in ("", row.asset)
             and fields.text("type") in ("", BILL_TYPES.get(row.kind))
+            and fields.text("subType") in ("", bill_sub_type(row))
             and fields.text("instType") in ("", sheet.inst_type if sheet else "")
             and fields.text("instId") in ("", sheet.inst_id if sheet else "")
         )

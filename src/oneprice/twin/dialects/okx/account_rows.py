@@ -21,10 +21,18 @@ BILL_TYPES = {
     "funding": "8",
     "adl": "9",
     "insurance": "5",
+    "interest": "7",
+    # The documents name no type for gifts and corrections: the system moves money in or out.
+    "rebate": "1",
+    "bonus": "1",
+    "correction": "1",
 }
-TRANSFERS = {"deposit": "11", "transfer_in": "11", "withdrawal": "12", "transfer_out": "12"}
+ARRIVING, LEAVING = ("deposit", "transfer_in"), ("withdrawal", "transfer_out")
+BY_SYSTEM = ("rebate", "bonus", "correction")
+TRANSFERRED_IN, TRANSFERRED_OUT = "11", "12"
+SYSTEM_IN, SYSTEM_OUT = "200", "202"
 FUNDING_PAID, FUNDING_RECEIVED = "173", "174"
-INSURANCE = "110"
+INSURANCE, INTEREST = "110", "9"
 
 # What a balance row has for products that this twin does not offer.
 UNUSED = {
@@ -250,11 +258,14 @@ class AccountRows:
         """A row of account/bills: balChg is what the balance changed by; `trade` its trade id."""
         sheet = self._sheets.by_id.get(row.instrument)
         spot = sheet is None or sheet.spot
+        route = ("6", "18") if row.kind in ARRIVING else ("", "")
+        if row.kind in LEAVING:
+            route = ("18", "6")
         return {
             "billId": bill_name(row.id),
             "ts": stamp(row.at),
             "type": BILL_TYPES.get(row.kind, "2"),
-            "subType": _bill_sub_type(row),
+            "subType": bill_sub_type(row),
             "ccy": row.asset,
             "balChg": plain(row.change),
             "bal": plain(row.balance),
@@ -272,21 +283,26 @@ class AccountRows:
             "fillTime": stamp(row.at) if row.kind == "trade" else "",
             "posBal": sheet.size(row.position_lots) if sheet and not spot else "",
             "posBalChg": "",
-            "interest": "",
-            "from": "6" if row.kind in ("deposit", "transfer_in") else "",
-            "to": "18" if row.kind in ("deposit", "transfer_in") else "",
+            "interest": plain(row.change) if row.kind == "interest" else "",
+            "from": route[0],
+            "to": route[1],
             "notes": "",
             "tag": "",
         }
 
 
-def _bill_sub_type(row: LogRow) -> str:
+def bill_sub_type(row: LogRow) -> str:
+    """What a bill is more closely (`subType`)."""
     if row.kind == "funding":
         return FUNDING_RECEIVED if row.funding > 0 else FUNDING_PAID
-    if row.kind in TRANSFERS:
-        return TRANSFERS[row.kind]
-    if row.kind == "insurance":
-        return INSURANCE
+    if row.kind in BY_SYSTEM:
+        return SYSTEM_IN if row.change > 0 else SYSTEM_OUT
+    if row.kind in ARRIVING:
+        return TRANSFERRED_IN
+    if row.kind in LEAVING:
+        return TRANSFERRED_OUT
+    if row.kind in ("insurance", "interest"):
+        return INSURANCE if row.kind == "insurance" else INTEREST
     return sub_type(row.side or Side.BUY, 0, "" if row.kind == "trade" else row.kind)
 
 

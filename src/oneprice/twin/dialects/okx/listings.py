@@ -47,7 +47,7 @@ def instrument_row(sheet: Sheet, listing: Listing) -> Row:
         "maxStopSz": market_most,
         "lever": "10" if spot else plain(extras.leverage_max),
         "listTime": str(extras.listed_ms),
-        "expTime": stamp(grid.expiry),
+        "expTime": stamp(listing.delisting_at or grid.expiry),
         "contTdSwTime": "",
         "preMktSwTime": "",
         "openType": "",

@@ -41,6 +41,8 @@ EVENTS = {
     "fill": "filled", "order": "filled", "funding": "funding_fee", "deposit": "transferred",
     "transfer": "transferred", "leverage": "set_leverage", "margin": "adjust_margin",
     "adl": "adl", "delivery": "delivered", "liquidation": "filled", "insurance": "claw_back",
+    "interest": "interest_deduction", "rebate": "transferred", "bonus": "transferred",
+    "correction": "transferred",
 }  # fmt: skip
 
 
