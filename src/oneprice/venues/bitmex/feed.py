@@ -10,7 +10,7 @@ import msgspec
 from oneprice.kernel import Book, Tripwires
 from oneprice.model.events import AnyEvent, FeedLost, InstrumentListed, WireTripped
 from oneprice.model.instrument import Instrument
-from oneprice.model.units import InstrumentId, Nanos
+from oneprice.model.units import MILLI, InstrumentId, Nanos
 from oneprice.venues.bitmex import MARKET, SPEC
 from oneprice.venues.bitmex.acks import Acks
 from oneprice.venues.bitmex.books import FULL, NARROW, Books
@@ -29,7 +29,9 @@ from oneprice.venues.bitmex.wire import (
     TRADE,
     UNREADABLE,
     Frame,
+    TickerRow,
     excerpt,
+    moment_ms,
 )
 from oneprice.venues.contract import Ack, Answer, HistoryWanted, Output, Request, Topic, Wanted
 
@@ -172,7 +174,7 @@ class BitmexFeed:
             case "instrument":
                 row = TICKER.decode(raw)
                 item = known(self.listed, row.symbol)
-                told_state = self._state(item, row.state, at)
+                told_state = self._state(item, row, at)
                 return (*told_state, *self._tickers.take(item, row, action, at))
             case "quote":
                 quote = QUOTE.decode(raw)
@@ -185,11 +187,15 @@ class BitmexFeed:
                 event = candle(known(self.listed, bar.symbol), bar, _BAR_LENGTHS[table], at)
         return () if event is None else (event,)
 
-    def _state(self, item: Instrument, state: str | None, at: Nanos) -> Sequence[AnyEvent]:
-        """A change of whether it can be traded, in the middle of the day."""
-        if state is None or item.tradable is (state == "Open"):
-            return ()
-        return self._list(msgspec.structs.replace(item, tradable=state == "Open"), at)
+    def _state(self, item: Instrument, row: TickerRow, at: Nanos) -> Sequence[AnyEvent]:
+        """A change of whether and until when it can be traded, in the middle of the day."""
+        now = item
+        if row.state is not None:
+            now = msgspec.structs.replace(now, tradable=row.state == "Open")
+        if row.expiry and not item.expiry:
+            ends = Nanos(moment_ms(row.expiry, "expiry") * MILLI)
+            now = msgspec.structs.replace(now, delisting=ends)
+        return self._list(now, at) if now != item else ()
 
     def dropped(self, instruments: Sequence[InstrumentId], at: Nanos) -> Sequence[Output]:
         """These books are lost, and their tickers begin anew with partials."""

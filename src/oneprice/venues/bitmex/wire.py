@@ -123,6 +123,7 @@ class TickerRow(msgspec.Struct, rename="camel"):
     symbol: str
     timestamp: str | None = None
     state: str | None = None
+    expiry: str | None = None
     mark_price: Decimal | None = None
     indicative_settle_price: Decimal | None = None
     funding_rate: Decimal | None = None
@@ -158,6 +159,7 @@ class ExecutionRow(msgspec.Struct, rename="camel"):
     last_px: Decimal | None = None
     last_liquidity_ind: str | None = None
     exec_comm: int | None = None
+    realised_pnl: int | None = None
     settl_currency: str | None = None
     transact_time: str | None = None
     timestamp: str | None = None
@@ -176,6 +178,20 @@ class MarginRow(msgspec.Struct, rename="camel"):
     currency: str
     wallet_balance: int | None = None
     available_margin: int | None = None
+
+
+class WalletRow(msgspec.Struct, rename="camel"):
+    """A row of the wallet's history."""
+
+    transact_id: str = msgspec.field(name="transactID")
+    currency: str
+    transact_type: str
+    transact_status: str
+    amount: int | None = None
+    fee: int | None = None
+    text: str | None = None
+    transact_time: str | None = None
+    timestamp: str | None = None
 
 
 class CommissionRow(msgspec.Struct, rename="camel"):
@@ -207,6 +223,7 @@ FRAME = msgspec.json.Decoder(Frame)
 OPERATION = msgspec.json.Decoder(Operation)
 TOPICS = msgspec.json.Decoder(list[str])
 LEVELS = msgspec.json.Decoder(list[LevelRow])
+WALLET = msgspec.json.Decoder(WalletRow)
 ROWS = msgspec.json.Decoder(list[msgspec.Raw])
 QUOTE = msgspec.json.Decoder(QuoteRow)
 TRADE = msgspec.json.Decoder(TradeRow)

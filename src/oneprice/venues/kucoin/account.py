@@ -109,11 +109,13 @@ def stream_fill(row: StreamOrder, item: Instrument, tiers: FeeTiers, at: Nanos) 
         side=side_of(row.side),
         ticks=ticks,
         lots=lots,
-        fee=tiers.fee(item, ticks, lots, maker=maker),
+        # No document names a fee of deleveraging or settlement.
+        fee=ZERO if cause in ("adl", "delivery") else tiers.fee(item, ticks, lots, maker=maker),
         fee_asset=item.settle,
         maker=maker,
         venue_ms=milliseconds(row.ts, "ts"),
         cause=cause,
+        fee_known=False,
     )
 
 

@@ -79,8 +79,9 @@ def contract(row: ContractRow) -> Instrument:
     if lot % 1:
         raise ValueError(f"lotSize: expected whole contracts, found {lot}")
     perpetual = row.type == _PERPETUAL
-    expiry = 0 if perpetual else milliseconds(row.expire_date, "expireDate")
-    if not perpetual and not expiry:
+    # A perpetual gets one when its delisting is announced.
+    ends = Nanos(milliseconds(row.expire_date, "expireDate") * MILLI)
+    if not perpetual and not ends:
         raise ValueError("expireDate: expected an instant for a dated contract, found none")
     return Instrument(
         id=instrument_id(NAME, "futures", row.symbol),
@@ -97,7 +98,8 @@ def contract(row: ContractRow) -> Instrument:
         multiplier=multiplier,
         lots_max=_lots_down(decimal_or_zero(row.max_order_qty, "maxOrderQty"), lot),
         price_max=decimal_or_zero(row.max_price, "maxPrice"),
-        expiry=Nanos(expiry * MILLI),
+        expiry=Nanos(0) if perpetual else ends,
+        delisting=ends if perpetual else Nanos(0),
         funding_interval_ms=whole(row.funding_rate_granularity, "fundingRateGranularity")
         if perpetual
         else 0,

@@ -138,14 +138,14 @@ class Inquiries:
             "wallet": ("/api/v1/accounts", {"type": "trade"}, ("management", 5)),
             "symbols": ("/api/v1/hf/orders/active/symbols", {}, ("spot", 2)),
         }
-        symbols = [item.symbol for item in self._named("spot")]
+        symbols = [item.symbol for item in self.named("spot")]
         for start in range(0, len(symbols), _FEE_SYMBOLS_MAX):
             named = ",".join(symbols[start : start + _FEE_SYMBOLS_MAX])
             plan[f"fees.{start}"] = ("/api/v1/trade-fees", {"symbols": named}, ("spot", 3))
         return plan
 
     def _futures_plan(self) -> Plan:
-        items = self._named("futures")
+        items = self.named("futures")
         cheap = ("futures", 2)
         plan: Plan = {
             "positions": ("/api/v1/positions", {}, cheap),
@@ -164,7 +164,7 @@ class Inquiries:
                 plan[f"funding.{name}"] = ("/api/v1/funding-history", one, ("futures", 5))
         return plan
 
-    def _named(self, market: str) -> Sequence[Instrument]:
+    def named(self, market: str) -> Sequence[Instrument]:
         """What is wanted and what we dealt in; where that is nothing, the first that trade."""
         names = dict.fromkeys((*self._settings.wanted, *self._touched))
         found = [self._listed[name] for name in names if name in self._listed]

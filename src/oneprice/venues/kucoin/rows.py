@@ -159,6 +159,39 @@ class FundingRow(msgspec.Struct, rename="camel"):
     funding_rate: msgspec.Raw = _NONE
 
 
+class LedgerRow(msgspec.Struct, rename="camel"):
+    """A line of the spot ledger; the amount bears no sign, and what is left after the fee."""
+
+    id: Id
+    currency: str
+    amount: msgspec.Raw
+    biz_type: str
+    direction: str
+    created_at: msgspec.Raw
+    fee: msgspec.Raw = _NONE
+    balance: msgspec.Raw = _NONE
+    context: str | None = ""
+
+
+class Context(msgspec.Struct):
+    """What a line of the spot ledger says of its trade, as JSON in a text."""
+
+    symbol: str = ""
+
+
+class EntryRow(msgspec.Struct, rename="camel"):
+    """A line of the futures ledger; -1 is the offset of what is not booked yet."""
+
+    time: msgspec.Raw
+    type: str
+    amount: msgspec.Raw
+    status: str
+    currency: str
+    offset: int
+    fee: msgspec.Raw = _NONE
+    remark: str | None = ""
+
+
 class ModeRow(msgspec.Struct, rename="camel"):
     position_mode: Id
 
@@ -190,6 +223,9 @@ ACCOUNT = msgspec.json.Decoder(AccountRow)
 OVERVIEW = msgspec.json.Decoder(Overview)
 FEE = msgspec.json.Decoder(FeeRow)
 FUNDING = msgspec.json.Decoder(FundingRow)
+LEDGER = msgspec.json.Decoder(LedgerRow)
+CONTEXT = msgspec.json.Decoder(Context)
+ENTRY = msgspec.json.Decoder(EntryRow)
 MODE = msgspec.json.Decoder(ModeRow)
 MARGIN = msgspec.json.Decoder(MarginRow)
 LEVERAGE = msgspec.json.Decoder(LeverageRow)

@@ -18,8 +18,10 @@ from oneprice.model.commands import (
     PlaceOrder,
     Priority,
     QueryAccount,
+    QueryFills,
     QueryKey,
     QueryOrder,
+    QueryStatement,
     SetLeverage,
     SetPositionMode,
     TimeInForce,
@@ -27,6 +29,7 @@ from oneprice.model.commands import (
 from oneprice.model.events import (
     AnyEvent,
     LeverageReported,
+    OpenOrderReported,
     OrderAccepted,
     OrderEnded,
     PositionModeReported,
@@ -39,6 +42,7 @@ from oneprice.venues.kucoin.account import FeeTiers, Wallets
 from oneprice.venues.kucoin.listing import known
 from oneprice.venues.kucoin.orders import KucoinSettings, Margin
 from oneprice.venues.kucoin.queries import Inquiries
+from oneprice.venues.kucoin.records import VERBS, Records
 from oneprice.venues.kucoin.rest import (
     Doors,
     Failed,
@@ -115,6 +119,9 @@ class KucoinTrade:
         self._settings = settings or KucoinSettings()
         self._tiers = FeeTiers(self._settings.spot_fees, self._settings.futures_fees)
         self._inquiries = Inquiries(listed, self._settings, self._tiers)
+        self._records = Records(
+            listed, lambda: self._inquiries.named("spot"), self._inquiries.touch
+        )
         self._wallets = Wallets()
         self._doors = Doors()
         self._sent: dict[OrderId, _Sent] = {}
@@ -154,6 +161,7 @@ class KucoinTrade:
         is signed is the venue's own, whatever stands before it in the endpoint."""
         if not request.signed:
             return request
+        request = self._records.stamped(request, venue_ms)
         query = f"?{request.query}" if request.query else ""
         text = f"{venue_ms}{request.method}{request.path}{query}".encode() + request.body
         headers = (
@@ -185,6 +193,8 @@ class KucoinTrade:
                 return self._inquiries.order(command, self._item(command.instrument))
             case QueryAccount():
                 return self._inquiries.account(command)
+            case QueryFills() | QueryStatement():
+                return self._records.begin(command, at)
             case QueryKey():
                 path, cost = "/api/v1/user/api-key", ("management", 20)
                 question = get("spot", path, {}, "key", cost)
@@ -264,7 +274,7 @@ class KucoinTrade:
 
     def follow_ups(self) -> Sequence[Request]:
         """Questions that answers made necessary; ask after each `answered`."""
-        return self._inquiries.follow_ups()
+        return [*self._inquiries.follow_ups(), *self._records.follow_ups()]
 
     # In ---------------------------------------------------------------------------------
 
@@ -310,6 +320,7 @@ class KucoinTrade:
 
     def _order(self, row: StreamOrder, item: Instrument, at: Nanos) -> Sequence[AnyEvent]:
         order_id = row.client_oid or ""
+        self._records.name(str(row.order_id), order_id)
         sent = self._sent.get(order_id)
         match row.type:
             case "match":
@@ -336,20 +347,29 @@ class KucoinTrade:
         """Events of an HTTP answer; where an order's fate is not told it is uncertain."""
         verb, _, subject = answer.tag.partition(":")
         if verb in ("query", "account"):
-            return self._inquiries.answered(answer, at)
+            return self._noted(self._inquiries.answered(answer, at))
+        if verb in VERBS:
+            return self._records.answered(answer, at)
         reply = read(answer)
         bucket = self._bucket(verb, subject, answer)
         out: list[Output] = []
         if isinstance(reply, Failed):
             out += paused(reply, answer, bucket, at)
         if verb in ORDER_VERBS:
-            return [*out, *verdicts(verb, answer, reply, at)]
+            return self._noted([*out, *verdicts(verb, answer, reply, at)])
         if isinstance(reply, Failed):
             return [*out, told(answer, reply, at)]
         try:
             return [*out, *self._fact(verb, subject, reply, at)]
         except UNREADABLE as error:
             return [*out, unread(verb, "malformed", str(error), at)]
+
+    def _noted(self, outputs: Sequence[Output]) -> Sequence[Output]:
+        """Fills of REST name orders by the venue's id: it is remembered where it is told."""
+        for event in outputs:
+            if isinstance(event, OrderAccepted | OpenOrderReported) and event.venue_order_id:
+                self._records.name(event.venue_order_id, event.order_id)
+        return outputs
 
     def _fact(self, verb: str, subject: str, reply: Reply, at: Nanos) -> Sequence[Output]:
         match verb:

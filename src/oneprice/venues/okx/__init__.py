@@ -44,6 +44,7 @@ _PER_TWO_SECONDS = {
     "pending": 60,
     "fills": 60,
     "fills_history": 10,
+    "bills_archive": 5,
     "balance": 10,
     "positions": 10,
     "config": 5,

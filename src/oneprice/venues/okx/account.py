@@ -23,12 +23,15 @@ from oneprice.model.events import (
     OrderFilled,
     OrderUncertain,
     PositionReported,
+    StatementKind,
+    StatementLine,
 )
 from oneprice.model.instrument import Instrument
 from oneprice.model.units import ROUNDED, ZERO, Asset, InstrumentId, Lots, Nanos, OrderId, Ticks
 from oneprice.venues.okx import NAME, WALLET, codes
 from oneprice.venues.okx.frames import decimal, decimal_or_zero, milliseconds, side_of
 from oneprice.venues.okx.ids import order_id
+from oneprice.venues.okx.listing import identity_of
 from oneprice.venues.okx.private_frames import (
     BalanceRow,
     BillRow,
@@ -56,6 +59,20 @@ _FORCED_FILLS: Mapping[str, str] = {
     **{str(kind): "delivery" for kind in (112, 113)},
     **{str(kind): "adl" for kind in range(125, 129)},
 }
+# Types of bills ("Get bills type"). Moves of margin (6), conversions (4, 11), borrowing and
+# repaying (16, 22) and products that this house does not use stay "other".
+_KINDS: Mapping[str, StatementKind] = {
+    "1": "transfer",
+    "2": "trade",
+    "3": "delivery",
+    "5": "liquidation",
+    "7": "interest",
+    FUNDING: "funding",
+    "9": "liquidation",
+    "10": "liquidation",  # what others' bankruptcies cost
+}
+# The venue moves money by itself; nothing says whether that is ours to begin with.
+_BY_SYSTEM = frozenset(("200", "202"))
 _BY_SOURCE: Mapping[str, str] = {
     "1": "cancelled",
     "2": "liquidation",
@@ -271,6 +288,35 @@ def payment(row: BillRow, name: InstrumentId, at: Nanos) -> FundingBooked:
         amount=change or decimal_or_zero(row.pnl, "pnl"),
         asset=row.ccy,
         venue_ms=milliseconds(row.ts, "ts"),
+    )
+
+
+def line(row: BillRow, at: Nanos) -> StatementLine:
+    """A bill as a line of the wallet; ValueError where it names no bill or coin.
+
+    Forced closings and deliveries are fills, which the fills tell as well: such a line is a
+    trade, and only what has no fill of its own (insurance, clawback) is a cost beside them.
+    """
+    if not row.billId or not row.ccy:
+        raise ValueError("billId, ccy: expected both, found nothing")
+    kind = _KINDS.get(row.type, "other")
+    if kind in ("liquidation", "delivery") and (row.tradeId or row.subType in _FORCED_FILLS):
+        kind = "trade"
+    elif kind == "transfer" and row.subType in _BY_SYSTEM:
+        kind = "other"
+    return StatementLine(
+        at=at,
+        venue=NAME,
+        wallet=WALLET,
+        asset=row.ccy,
+        amount=decimal(row.balChg, "balChg"),
+        kind=kind,
+        record_id=row.billId,
+        instrument=identity_of(row.instType, row.instId) if row.instId else "",
+        fee=-decimal_or_zero(row.fee, "fee"),
+        balance=decimal(row.bal, "bal") if row.bal else None,
+        venue_ms=milliseconds(row.ts, "ts"),
+        text=f"{row.type}/{row.subType}",
     )
 
 

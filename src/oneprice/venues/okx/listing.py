@@ -62,6 +62,8 @@ def instrument_of(listed: Listed) -> Instrument | None:
     # An X-Perp is a future that lives like a perpetual; its delivery date is not an expiry.
     perpetual = market == "swap" or listed.ruleType == "xperp"
     dated = market == "futures" and not perpetual
+    # What has no delivery gets a time here when the venue announces that it will take it offline.
+    ends = moment(listed.expTime, "expTime")
     return Instrument(
         id=instrument_id("okx", market, listed.instId),
         venue="okx",
@@ -76,7 +78,8 @@ def instrument_of(listed: Listed) -> Instrument | None:
         contract_value=value,
         lots_min=_lots(listed.minSz, lot, "minSz", up=True) or Lots(1),
         lots_max=_lots(listed.maxLmtSz, lot, "maxLmtSz", up=False),
-        expiry=moment(listed.expTime, "expTime") if dated else Nanos(0),
+        expiry=ends if dated else Nanos(0),
+        delisting=Nanos(0) if dated else ends,
         funding_interval_ms=_FUNDING_DEFAULT_MS if perpetual else 0,
         tradable=listed.state == "live",
     )

@@ -55,6 +55,7 @@ class FillRow(msgspec.Struct, frozen=True):
     fillSz: str
     side: str
     billId: str
+    instType: str = ""
     clOrdId: str = ""
     subType: str = ""
     execType: str = ""
@@ -85,13 +86,19 @@ class BalanceRow(msgspec.Struct, frozen=True):
 
 
 class BillRow(msgspec.Struct, frozen=True):
+    """A line of the wallet; transfers name no instrument."""
+
     billId: str
     type: str
-    instType: str
-    instId: str
     ccy: str
     balChg: str
     ts: str
+    instType: str = ""
+    instId: str = ""
+    subType: str = ""
+    tradeId: str = ""
+    bal: str = ""
+    fee: str = ""
     pnl: str = ""
 
 

@@ -17,8 +17,10 @@ from oneprice.model.commands import (
     PlaceOrder,
     Priority,
     QueryAccount,
+    QueryFills,
     QueryKey,
     QueryOrder,
+    QueryStatement,
     SetLeverage,
     SetPositionMode,
 )
@@ -44,6 +46,7 @@ from oneprice.venues.okx.orders import (
     Writer,
     verdicts,
 )
+from oneprice.venues.okx.records import VERBS, Records
 from oneprice.venues.okx.rest import Failed, iso, paused, read, refusal, simulated
 from oneprice.venues.signing import Signer
 
@@ -101,6 +104,8 @@ class OkxTrade:
         self._inquiries = Inquiries(
             listed, details, self._settings, self._standing, self._positions
         )
+        mixed = self._settings.spot_mode == "cross"
+        self._records = Records(listed, self._inquiries.touch, mixed=mixed)
         self._errands = Errands(listed, self._settings, self._standing, self._cancel_some)
         self._subscriptions = Subscriptions()
         self._asked: dict[str, Asked] = {}
@@ -129,6 +134,7 @@ class OkxTrade:
         if request.socket:
             body = request.body.replace(_EXPIRY, b'"expTime":"%d"' % expiry, 1)
             return msgspec.structs.replace(request, body=body)
+        self._records.stamped(request, venue_ms)
         stamp = iso(venue_ms)
         target = f"{request.path}?{request.query}" if request.query else request.path
         text = f"{stamp}{request.method}{target}".encode() + request.body
@@ -165,6 +171,8 @@ class OkxTrade:
                 return self._inquiries.order(command, self._item(command.instrument))
             case QueryAccount():
                 return self._inquiries.account(command)
+            case QueryFills() | QueryStatement():
+                return self._records.begin(command, at)
             case QueryKey():
                 return self._errands.key(command)
             case SetPositionMode():
@@ -259,7 +267,8 @@ class OkxTrade:
 
     def follow_ups(self) -> Sequence[Request]:
         """Further pages and questions that answers made necessary."""
-        return [*self._inquiries.follow_ups(), *self._errands.follow_ups()]
+        parts = (self._inquiries, self._records, self._errands)
+        return [request for part in parts for request in part.follow_ups()]
 
     # In ---------------------------------------------------------------------------------
 
@@ -351,6 +360,8 @@ class OkxTrade:
         try:
             if verb in ("query", "account"):
                 return self._inquiries.answered(answer, at)
+            if verb in VERBS:
+                return self._records.answered(answer, at)
             if verb not in _ABOUT_ORDERS:
                 return self._errands.answered(answer, at)
         except UNREADABLE as error:
