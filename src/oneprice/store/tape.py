@@ -89,6 +89,11 @@ class TapeWriter:
             if durable:
                 os.fsync(self._file.fileno())
 
+    @property
+    def kept(self) -> int:
+        """Records that no flush has taken yet."""
+        return len(self._parts) // 3
+
     def close(self) -> None:
         """Flush durably and let go of the file; a second close does nothing."""
         if self._file.closed:
