@@ -94,6 +94,10 @@ def test_what_runs_by_default_is_right() -> None:
         ("[engine.gate]\nbook_age_ms_max = 1.5", "gate.book_age_ms_max: expected `int`, got"),
         ("[engine]\non_stop = 'panic'", "engine.on_stop: .*'panic', expected one of: close, keep"),
         ("[engine]\ninstruments = ['bybit:spot:X']", "engine.instruments: found 'bybit:spot:X'"),
+        ("[engine]\nreporting = 'USDTT'", "engine.reporting: found 'USDTT'.*did you mean 'USDT'"),
+        ("[engine]\nreporting = ''", "engine.reporting: found ''"),
+        ("journal_interval_ms = 0", "journal_interval_ms: found 0, expected 1 or more"),
+        ("journal_sync = 'often'", "journal_sync: .*'often', expected one of: never, interval"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(tmp_path: Path, text: str, complaint: str) -> None:

@@ -35,12 +35,27 @@ def check_run(config: RunConfig) -> None:
     check_strategies(config)
     _check_names_differ("strategies", config.strategies)
     _check_numbers(config.engine, "engine")
+    _check_reporting(config)
+    if config.journal_interval_ms < 1:
+        found = config.journal_interval_ms
+        raise ConfigError(f"journal_interval_ms: found {found}, expected 1 or more milliseconds")
     wanted = {w.instrument: None for v in config.venues for w in wanted_of(v)}
     _check_instruments(config.engine.instruments, wanted, "engine")
     for name, given in config.strategy.items():
         settings = convert(given, STRATEGIES[name][1], f"strategy.{name}")
         _check_numbers(settings, f"strategy.{name}")
         _check_instruments(getattr(settings, "instruments", ()), wanted, f"strategy.{name}")
+
+
+def _check_reporting(config: RunConfig) -> None:
+    """What nothing is quoted in has no rate: every limit counted in it would be blind."""
+    reporting = config.engine.reporting
+    symbols = [symbol for venue in config.venues for _, symbol in venue.named]
+    if reporting in config.engine.rates_fixed or any(reporting in s for s in symbols if reporting):
+        return
+    known = dict.fromkeys(["USDT", *config.engine.rates_fixed])
+    hint = did_you_mean(reporting, known)
+    raise ConfigError(f"engine.reporting: found {reporting!r}, which no instrument has{hint}")
 
 
 def check_market(market: str) -> None:

@@ -1,9 +1,11 @@
 """The summary of a run: the shape that scripts rely on (docs/cli.md)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
+from oneprice.app.session import Session
 from oneprice.core.ledger import CURRENCY
 from oneprice.core.report import Report
 from oneprice.model.units import EXACT, MICRO, ZERO, Money, plain
@@ -13,11 +15,34 @@ from oneprice.shell.runtime import Runtime
 GROUP_ENDS = ("HEDGED", "FLAT", "STUCK")
 
 
+class Run(Protocol):
+    """What a summary looks at."""
+
+    @property
+    def runtime(self) -> Runtime: ...
+    @property
+    def gateways(self) -> Sequence[Gateway]: ...
+    @property
+    def kernel(self) -> str: ...
+    @property
+    def missing(self) -> list[str]: ...
+
+
 class Latency(msgspec.Struct, frozen=True):
     """Heard to sent, microseconds: the last frame of a turn's first input to the order's write."""
 
     p50: float | None
     p99: float | None
+
+
+class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+    """What a restart found open, and whether the venues agreed with our books."""
+
+    orders: int  # asked for
+    groups: list[str]  # were in flight
+    holdings: list[str]  # still ours
+    differences: list[str]  # each opened the clutch
+    ms: int  # until all of it was known, milliseconds
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +71,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     kernel: str
     session: str
     missing: list[str] = []  # sockets and books that never came up: not everything was traded
+    start: int = 1  # of the session; orders, fills and profit are those of all its starts
+    recovery: Recovery | None = None  # how this start took up what the one before left
 
 
 def quantile(values: Sequence[int], share: float) -> int | None:
@@ -71,16 +98,37 @@ def microseconds(nanos: int | None) -> float | None:
 
 def _left(report: Report) -> list[str]:
     groups = [f"group {g.id} {g.state} {g.pair}" for g in report.groups()]
-    holdings = [f"holding {h.id} {h.pair}" for h in report.holdings()]
+    held = report.holdings()
+    holdings = [f"holding {h.id} {h.pair}" for h in held]
+    claimed: dict[str, int] = {}
+    for leg in (leg for holding in held for leg in holding.legs):
+        claimed[leg.instrument] = claimed.get(leg.instrument, 0) + leg.lots
+    positions = [
+        f"position {instrument} {lots - claimed.get(instrument, 0):+d} lots of no holding"
+        for instrument, lots in report.positions().items()
+        if lots != claimed.get(instrument, 0) and not groups
+    ]
     unsettled = report.counts()["unsettled_orders"]
     orders = [f"{unsettled} orders whose outcome is not known"] if unsettled else []
-    return groups + holdings + orders
+    return groups + holdings + positions + orders
 
 
-def summarise(
-    runtime: Runtime, gateways: Sequence[Gateway], *, seconds: float, kernel: str, session: str
-) -> Summary:
+def _recovery(report: Report) -> Recovery | None:
+    told = report.recovered
+    if told is None:
+        return None
+    return Recovery(
+        orders=told.orders,
+        groups=list(told.groups),
+        holdings=list(told.holdings),
+        differences=list(told.differences),
+        ms=told.ms,
+    )
+
+
+def summarise(running: Run, session: Session, *, seconds: float) -> Summary:
     """Everything a person or a script asks after a run."""
+    runtime, gateways = running.runtime, running.gateways
     desk = runtime.desk
     report = desk.engine.report
     counts = report.counts()
@@ -110,6 +158,9 @@ def summarise(
         rejected_frames=dict(desk.rejected),
         reconnects=sum(g.reconnects for g in gateways),
         turns=runtime.turns,
-        kernel=kernel,
-        session=session,
+        kernel=running.kernel,
+        session=str(session.directory),
+        missing=running.missing,
+        start=session.start,
+        recovery=_recovery(report),
     )

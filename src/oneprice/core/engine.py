@@ -1,27 +1,31 @@
 """The engine: one door for events, commands out; pure, and the same in every mode."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from oneprice.core.account import Accounts, MarketKey
 from oneprice.core.alarms import Alarms
 from oneprice.core.bookkeeper import Bookkeeper
+from oneprice.core.cursor import FILLS_TIMER, FillCursor
+from oneprice.core.doors import Clerks, Door, Doors, Wake
 from oneprice.core.gate import DEFAULT_RULES, Approved, Gate
-from oneprice.core.groups import GROUP_TIMER, Group, Groups
+from oneprice.core.groups import GROUP_TIMER, Groups
 from oneprice.core.holdings import Holdings
 from oneprice.core.ledger import Ledger
-from oneprice.core.legs import State
 from oneprice.core.market import Market
-from oneprice.core.orders import ASK_TIMER, Order, OrderMessage, Orders
+from oneprice.core.orders import ASK_TIMER, Orders
+from oneprice.core.plausible import Plausible
+from oneprice.core.recall import Recall
 from oneprice.core.reconcile import AUDIT_TIMER, CHECK_TIMER, Reconcile
+from oneprice.core.record import DayBegan, OpeningAccepted, Record
+from oneprice.core.recovery import RECOVERY_TIMER, Recovery
 from oneprice.core.rehearsal import Rehearsal
 from oneprice.core.report import Report
 from oneprice.core.sight import DAY, Parts, Sight
 from oneprice.core.strategy import (
-    ClutchOpened,
+    Alarmed,
     Decision,
-    Discrepancy,
     Holding,
     Intent,
     IntentJudged,
@@ -30,19 +34,21 @@ from oneprice.core.strategy import (
     Strategy,
     WireSpec,
 )
-from oneprice.core.terms import Terms, TermsEvent
+from oneprice.core.terms import Terms
 from oneprice.kernel import Book, Tripwires
 from oneprice.model import events as ev
-from oneprice.model.commands import AnyCommand, QueryAccount, SetTimer
-from oneprice.model.events import AnyEvent, TurnEnded
-from oneprice.model.instrument import split_id
+from oneprice.model.commands import (
+    AnyCommand,
+    CancelAll,
+    CancelOrder,
+    QueryAccount,
+    SetTimer,
+)
+from oneprice.model.events import AnyEvent, Event, TurnEnded
 from oneprice.model.settings import EngineSettings
-from oneprice.model.units import MILLI, SECOND, ZERO, InstrumentId, Nanos
+from oneprice.model.units import MILLI, SECOND, InstrumentId, Nanos
 
 WATCH_TIMER = "watch"
-# What a venue says of us rather than of one order: the next one would fare no better, and each
-# would cost what it takes to give the other leg back.
-HOPELESS = ("bad_key", "bad_signature", "no_permission", "position_mode")
 _SESSION = re.compile(r"[A-Za-z0-9_-]{1,12}")  # leaves 20 of 32 characters for group and order
 
 
@@ -62,42 +68,55 @@ class Engine:
         wires: Tripwires,
         session: str,
     ) -> None:
-        if not _SESSION.fullmatch(session):
-            raise ValueError(f"session {session!r}: expected 1 to 12 of A-Z a-z 0-9 _ -")
-        names = [strategy.name for strategy in strategies]
-        if len(dict.fromkeys(names)) != len(names):
-            raise ValueError(f"strategies {names}: expected names that differ")
+        _check(session, [strategy.name for strategy in strategies])
         self._settings = settings
         self._strategies = tuple(strategies)
         self._market = market = Market(settings, books)
         self._accounts = accounts = Accounts(settings)
         self._ledger = ledger = Ledger()
-        self._orders = orders = Orders(settings.orders)
-        self._groups = groups = Groups(settings.legs, market, orders, ledger.lots, session)
-        self._holdings = Holdings(market, ledger, groups)
+        self._orders = orders = Orders(settings.orders, session)
+        self._groups = groups = Groups(
+            settings.legs, market, orders, ledger.lots, session, accounts.lots
+        )
+        self._holdings = Holdings(settings.legs, market, ledger, groups)
         parts = Parts(market, accounts, groups, self._holdings, ledger)
         self._sight = Sight(settings, parts)
         self._gate = Gate(DEFAULT_RULES)
         self._books = Bookkeeper(parts)
+        self._cursor = FillCursor(settings.orders, market, accounts)
         self._reconcile = Reconcile(
-            settings.reconcile, market, accounts, ledger, self._works_at
+            settings.reconcile, market, accounts, ledger, self._works_at, self._books
         )
         self._terms = Terms(settings.account, market, accounts, self._works_in_market)
         self._alarms = Alarms(market, wires)
-        self._decisions: list[Decision] = []
-        self._news = True
-        self._rewire = True
+        self._wake = Wake()
         self._watching = self._auditing = False
-        self._day = -1
+        self._day_ends = 0
         self._wired = Nanos(0)
         self._tripped: list[dict[WireSpec, None]] = [{} for _ in strategies]
         self._moved: dict[InstrumentId, None] = {}
         self._look = False
         self._failed = False
         self._owed: list[AnyCommand] = []
-        self._doors = self._make_doors()
         self.rehearsal = Rehearsal(self._strategies, self._sight, self._gate)
         self.report = Report(parts, self._strategies, self._sight, orders, self._gate)
+        self.report.funding_by_day = self._books.funding_days
+        self._record = Record(market, self._sight, self.report, facts=settings.trading)
+        clerks = Clerks(
+            sight=self._sight,
+            orders=orders,
+            cursor=self._cursor,
+            plausible=Plausible(market, settings.orders.fee_bps_max),
+            books=self._books,
+            reconcile=self._reconcile,
+            terms=self._terms,
+            record=self._record,
+            report=self.report,
+        )
+        self._facts = Doors(parts, clerks, self._wake, settings.legs)
+        self._doors = self._make_doors()
+        self.recall = Recall(parts, clerks, self._facts, self._gate)
+        self._recovery = Recovery(parts, clerks, self._facts)
 
     # The door ----------------------------------------------------------------------------
 
@@ -105,15 +124,46 @@ class Engine:
         """Learn one fact; return what is wanted because of it."""
         assert event.at >= self._market.now, "time runs forward"
         self._market.now = event.at
+        if event.at >= self._day_ends:
+            self._begin_day(event.at)
         if type(event) is TurnEnded:
-            return self._turn() if self._news else []
+            return self._turn() if self._wake.news else []
         door = self._doors.get(type(event))
-        if door is None:
-            return []
-        commands = door(event)
-        if self._groups.moves or self._groups.ended or self._reconcile.found or self._terms.found:
-            commands = [*commands, *self._collect()]
+        return door(event) if door is not None else []
+
+    def _work(self, door: Door, event: object) -> list[AnyCommand]:
+        """Apply an event that may move groups or money, and take over what came of it."""
+        place = self._record.begin()
+        return self._apply(door, event, place)
+
+    def _learn(self, door: Door, event: Event) -> list[AnyCommand]:
+        """The same for a fact, which is recorded before what came of it."""
+        place = self._record.begin()
+        self._record.fact(event)
+        return self._apply(door, event, place)
+
+    def _apply(self, door: Door, event: object, place: int) -> list[AnyCommand]:
+        done = False
+        try:
+            commands = door(event)
+            groups = self._groups
+            if groups.moves or groups.ended or self._reconcile.found or self._terms.found:
+                commands = [*commands, *self._facts.collect()]
+            done = True
+        finally:
+            if not done:
+                self._rescue()
+            if self._market.read:
+                self._record.rates(place, openings=False)
         return commands
+
+    def _rescue(self) -> None:
+        """A door broke half way, and with it what it wanted: every order is asked for, and every
+        group has a deadline, so that nothing waits for a command that never left."""
+        for order in self._orders.unsettled():
+            self._owed += self._orders.ask(order, self._market.now)
+        self._owed += self._groups.remind()
+        self._wake.news = True
 
     def begin(self, at: Nanos, markets: Sequence[tuple[str, str]] = ()) -> list[AnyCommand]:
         """Ask about accounts before any book is there; turns ask about the rest by themselves."""
@@ -121,7 +171,16 @@ class Engine:
         self._market.now = at
         if not self._settings.trading:
             return []
-        return self._ask(markets)
+        if not self.recall.entries:
+            return self._ask(markets)
+        commands: list[AnyCommand] = []
+        for venue in dict.fromkeys(venue for venue, _ in markets):
+            commands += self._terms.begin(venue)
+        self._wake.news = True
+        return commands + self._work(self._begin_recovery, markets)
+
+    def _begin_recovery(self, markets: Sequence[MarketKey]) -> list[AnyCommand]:
+        return self._recovery.begin(markets)
 
     def _ask(self, markets: Iterable[MarketKey]) -> list[AnyCommand]:
         commands: list[AnyCommand] = []
@@ -130,19 +189,13 @@ class Engine:
             commands += [*self._terms.begin(key[0]), *asked] if asked else []
         return commands
 
-    def close_clutch(self, at: Nanos) -> None:
-        """A person's act: the venues' statements are accepted, new risk is allowed again."""
-        assert at >= self._market.now, "time runs forward"
-        self._market.now = at
-        self._reconcile.accept()
-        self._terms.accept()
-        self._sight.clutch = ""
-        self._news = self._rewire = True
+    def drain_record(self) -> list[Event | Decision]:
+        """Facts and decisions since the last call, in order; see core.record."""
+        return self._record.drain()
 
     def drain_decisions(self) -> list[Decision]:
-        """What was decided since the last call, in order."""
-        decisions, self._decisions = self._decisions, []
-        return decisions
+        """The decisions among them, for whoever wants no facts."""
+        return [item for item in self._record.drain() if isinstance(item, Decision)]
 
     @property
     def now(self) -> Nanos:
@@ -158,35 +211,39 @@ class Engine:
         """Nothing is in flight, and after a stop nothing is left to close."""
         if self._groups.living or self._orders.unsettled():
             return False
-        if self._sight.stopping and self._settings.on_stop == "close":
+        if self._sight.flattening or (
+            self._sight.stopping and self._settings.on_stop == "close"
+        ):
             return not self._holdings.of("")
         return True
 
     # Turns -------------------------------------------------------------------------------
 
     def _turn(self) -> list[AnyCommand]:
-        self._news = False
+        self._wake.news = False
         # Owed until handed over: if a strategy breaks, orders that exist here must leave still.
         self._decide(self._owed)
         commands, self._owed = self._owed, []
         return commands
 
     def _decide(self, commands: list[AnyCommand]) -> None:
-        today = self._market.now // DAY
-        if today != self._day:
-            self._day = today
-            self._ledger.today(today, self._market.rate)
-        if self._rewire:
-            self._rewire = False
+        if self._wake.rewire:
+            self._wake.rewire = False
             self._wired = self._market.now
             commands += self._ask_accounts()
             self._alarms.arm(self._strategies, self._sight)
-        for root in self._holdings.forget_empty(self._in_flight):
-            self._books.done(root)
+        if self._recovery.active:
+            commands += self._recovery.step()
+        self._facts.empty_holdings()
         if self._settings.legs.half_filled != "hold":
             commands += self._close(self._holdings.broken(), "leg_lost")
+        commands += self._close(self._holdings.leaving(), "delisting")
+        if self._sight.clutch or self._sight.stopping:
+            commands += self._groups.pull_resting()
         if self._sight.stopping and self._settings.on_stop == "close":
             commands += self._close(self._holdings.of(""), "stop")
+        elif self._sight.flattening:
+            commands += self._close(self._holdings.of(""), "kill")
         moved, self._moved = tuple(self._moved), {}
         look, self._look = self._look, False
         for number, strategy in enumerate(self._strategies):
@@ -199,6 +256,13 @@ class Engine:
             due = Nanos(self._market.now + self._settings.market.watch_ms * MILLI)
             commands.append(SetTimer(timer=WATCH_TIMER, due=due))
 
+    def _begin_day(self, at: Nanos) -> None:
+        """A day's profit is counted from its first event."""
+        day = at // DAY
+        self._day_ends = (day + 1) * DAY
+        taken = self._ledger.turn_day(day, self._market.rate_then)
+        self._record.note(DayBegan(at=at, day=day, rates=taken))
+
     def _ask_accounts(self) -> list[AnyCommand]:
         if not self._settings.trading:
             return []
@@ -206,7 +270,7 @@ class Engine:
         commands = self._ask(keys)
         if keys and not self._auditing:
             self._auditing = True
-            commands += self._reconcile.set_audit()
+            commands += [*self._reconcile.set_audit(), self._cursor.set_timer()]
         return commands
 
     def _answer(self, answer: Intent | Passed) -> list[AnyCommand]:
@@ -215,20 +279,18 @@ class Engine:
             return []
         verdict = self._gate.check(answer, self._sight)
         if not isinstance(verdict, Approved):
-            self._decisions.append(
+            self._record.decide(
                 IntentJudged(at=self._market.now, intent=answer, refused_by=verdict.rule)
             )
             self.report.judged(answer, verdict.rule)
             return []
         self.rehearsal.intent = answer
         group = self._groups.next_id()
-        self._decisions.append(IntentJudged(at=self._market.now, intent=answer, group=group))
+        for leg in answer.legs:
+            self._record.describe(leg.instrument)
+        self._record.decide(IntentJudged(at=self._market.now, intent=answer, group=group))
         self.report.judged(answer, "")
-        carry = self._holdings.take_dust([leg.instrument for leg in answer.legs])
-        for asset, coins in self._holdings.take_rests(answer.closes).items():
-            carry[asset] = carry.get(asset, ZERO) + coins
-        self._books.adopt(group, answer.closes or group)
-        return self._groups.begin(verdict, group, carry)
+        return self._groups.begin(verdict, group, self._facts.adopt(group, answer))
 
     def _close(self, holdings: Sequence[Holding], reason: str) -> list[AnyCommand]:
         commands: list[AnyCommand] = []
@@ -240,48 +302,6 @@ class Engine:
             if intent is not None and free:
                 commands += self._answer(intent)
         return commands
-
-    def _collect(self) -> list[AnyCommand]:
-        """Take over what groups and reconcile found out while an event was applied."""
-        self._decisions += self._groups.moves
-        self._groups.moves.clear()
-        for group in self._groups.ended:
-            done = self._holdings.ended(group)
-            self._books.done(done)
-            self.report.ended(group.state)
-            if _went_wrong(group):
-                self._sight.rest(group.intent)
-            self._news = self._rewire = True
-            if group.state is State.STUCK:
-                deltas = ", ".join(
-                    f"{delta} {asset}" for asset, delta in self._groups.deltas(group).items()
-                )
-                self._open_clutch(f"group {group.id} is stuck with {deltas or 'nothing'}")
-        self._groups.ended.clear()
-        for asset, coins in self._holdings.all_dust().items():
-            rate = self._market.rate(asset)
-            if rate is not None and abs(coins) * rate > self._settings.legs.dust_max:
-                self._open_clutch(f"dust of {coins} {asset}")
-        for discrepancy in (*self._reconcile.found, *self._terms.found):
-            self._differs(discrepancy)
-        self._reconcile.found.clear()
-        self._terms.found.clear()
-        return []
-
-    def _differs(self, discrepancy: Discrepancy) -> None:
-        self._decisions.append(discrepancy)
-        self.report.differs(discrepancy)
-        d = discrepancy
-        self._open_clutch(f"{d.kind} {d.subject}: expected {d.expected}, found {d.found}")
-
-    def _open_clutch(self, reason: str) -> None:
-        if self._sight.clutch:
-            return
-        self._sight.clutch = reason
-        self._decisions.append(ClutchOpened(at=self._market.now, reason=reason))
-
-    def _in_flight(self, root: str) -> bool:
-        return any(self._books.root(o.group) == root for o in self._orders.unsettled())
 
     def _works_at(self, venue: str, instrument: InstrumentId) -> bool:
         """Whether something is in flight in an instrument, or anywhere at a venue."""
@@ -299,161 +319,66 @@ class Engine:
 
     # Doors -------------------------------------------------------------------------------
 
-    def _make_doors(self) -> dict[type, Callable[[Any], list[AnyCommand]]]:
+    def _make_doors(self) -> dict[type, Door]:
+        facts: dict[type, Door] = {
+            **self._facts.by_kind(),
+            ev.StopRequested: self._stop_requested,
+            ev.KillRequested: self._kill_requested,
+            ev.ClutchReleased: self._clutch_released,
+        }
         return {
             ev.WireTripped: self._wire_tripped,
             ev.BookReady: self._book_ready,
             ev.InstrumentListed: self._listed,
             ev.Marked: self._marked,
             ev.FundingForecast: self._forecast,
-            ev.OrderAccepted: self._order_message,
-            ev.OrderRefused: self._order_message,
-            ev.OrderFilled: self._order_message,
-            ev.OrderEnded: self._order_message,
-            ev.OrderUncertain: self._order_message,
-            ev.OrderMissing: self._order_message,
-            ev.CancelRefused: self._change_refused,
-            ev.AmendRefused: self._change_refused,
-            ev.OrderAmended: self._order_message,
-            ev.BalanceReported: self._balance,
-            ev.PositionReported: self._position,
-            ev.FundingBooked: self._funding_booked,
-            ev.FeesReported: self._fees,
-            ev.OpenOrderReported: self._open_order,
-            ev.PositionModeReported: self._term,
-            ev.LeverageReported: self._term,
-            ev.KeyReported: self._term,
-            ev.AccountChecked: self._account_checked,
-            ev.LinkChanged: self._link_changed,
-            ev.TimerFired: self._timer_fired,
-            ev.StopRequested: self._stop_requested,
+            ev.LinkChanged: partial(self._work, self._link_changed),
+            ev.TimerFired: partial(self._work, self._timer_fired),
+            **{kind: partial(self._learn, door) for kind, door in facts.items()},
         }
 
     def _wire_tripped(self, event: ev.WireTripped) -> list[AnyCommand]:
         alarm = self._alarms.of(event.wire)
         if alarm is not None:
             self._tripped[alarm.strategy][alarm.spec] = None
-            self._news = True
+            self._wake.news = True
         return []
 
     def _book_ready(self, event: ev.BookReady) -> list[AnyCommand]:
         self._market.look_again(event.instrument)
         self._moved[event.instrument] = None
-        self._news = self._rewire = True
+        self._wake.news = self._wake.rewire = True
         if self._ledger.unvalued:
-            self._ledger.value_openings(self._market.rate)
+            self._value_openings()
+        return self._work(self._waiting_groups, event)
+
+    def _waiting_groups(self, event: ev.BookReady) -> list[AnyCommand]:
         return self._groups.book_ready(event.instrument)
+
+    def _value_openings(self) -> None:
+        place = self._record.begin()
+        self._ledger.value_openings(self._market.noted_rate)
+        if self._market.read:
+            self._record.rates(place, openings=True)
 
     def _listed(self, event: ev.InstrumentListed) -> list[AnyCommand]:
         if self._market.hear(event):
-            self._news = self._rewire = True
+            self._wake.news = self._wake.rewire = True
         return []
 
     def _marked(self, event: ev.Marked) -> list[AnyCommand]:
         self._market.hear(event)
         if self._ledger.unvalued:
-            self._ledger.value_openings(self._market.rate)
+            self._value_openings()
         return []
 
     def _forecast(self, event: ev.FundingForecast) -> list[AnyCommand]:
         if self._market.hear(event):
             self._moved[event.instrument] = None
-            self._news = True
+            self._wake.news = True
             # Rates creep with every frame; a wire is a hint and may be a second behind.
-            self._rewire = self._rewire or event.at >= self._wired + SECOND
+            self._wake.rewire = self._wake.rewire or event.at >= self._wired + SECOND
         return []
-
-    def _order_message(self, event: OrderMessage) -> list[AnyCommand]:
-        counted = True
-        if isinstance(event, ev.OrderFilled):
-            listed = self._market.instrument(event.instrument)
-            counted = listed is not None and self._accounts.is_checked(listed)
-        heard = self._orders.hear(event, strangers_count=counted)
-        if heard.counts and isinstance(event, ev.OrderFilled):
-            self._books.fill(heard.order, event)
-            if heard.order is not None:
-                self._filled(heard.order, event)
-            else:
-                self._struck(event)
-            self._news = True
-        if heard.contradiction:
-            kind = "fill" if isinstance(event, ev.OrderFilled) else "order"
-            self._differs(
-                Discrepancy(
-                    at=event.at,
-                    kind=kind,
-                    subject=event.order_id,
-                    expected="nothing more" if heard.order else "no such order",
-                    found=heard.contradiction,
-                )
-            )
-        if heard.order is None:
-            return heard.commands
-        commands = heard.commands + self._groups.changed(heard.order)
-        if isinstance(event, ev.OrderRefused):
-            commands += self._doubt(event, heard.order)
-        return commands
-
-    def _doubt(self, event: ev.OrderRefused, order: Order) -> list[AnyCommand]:
-        """What a refusal says of the account. Some venues have one word for many wrongs: there
-        the account is asked whether its terms are still those that we trade on."""
-        if event.reason in HOPELESS:
-            self._open_clutch(f"order {event.order_id}: refused, {event.reason} {event.text}")
-        if event.reason not in ("bad_parameter", "unknown_code"):
-            return []
-        venue, market, _ = split_id(order.instrument)
-        return [QueryAccount(venue=venue, market=market)]
-
-    def _filled(self, order: Order, event: ev.OrderFilled) -> None:
-        self._groups.filled(order, event)
-        if order.group not in self._groups.living:
-            self._holdings.late(self._books.root(order.group), order, event)
-            self._rewire = True
-
-    def _struck(self, event: ev.OrderFilled) -> None:
-        """A coin of an account may be anybody's; a position is what we hold there."""
-        if self._market.known_instrument(event.instrument).is_derivative:
-            rest = self._groups.struck(event)
-            self._holdings.struck(event.instrument, rest, event.ticks)
-            self._rewire = True
-
-    def _change_refused(self, event: ev.CancelRefused | ev.AmendRefused) -> list[AnyCommand]:
-        order = self._orders.get(event.order_id)
-        if order is None or order.settled or order.asking:
-            return []
-        return self._orders.ask(order, event.at)
-
-    def _balance(self, event: ev.BalanceReported) -> list[AnyCommand]:
-        self._accounts.hear(event)
-        return self._reconcile.balance(event)
-
-    def _position(self, event: ev.PositionReported) -> list[AnyCommand]:
-        self._accounts.hear(event)
-        return self._reconcile.position(event)
-
-    def _funding_booked(self, event: ev.FundingBooked) -> list[AnyCommand]:
-        if self._books.funding(event):
-            self._news = self._rewire = True
-        return []
-
-    def _fees(self, event: ev.FeesReported) -> list[AnyCommand]:
-        if self._accounts.hear(event):
-            self._news = self._rewire = True
-        return []
-
-    def _open_order(self, event: ev.OpenOrderReported) -> list[AnyCommand]:
-        ours = self._orders.get(event.order_id) is not None
-        self._reconcile.open_order(event, ours=ours)
-        return self._term(event)
-
-    def _term(self, event: TermsEvent) -> list[AnyCommand]:
-        self._terms.hear(event)
-        return []
-
-    def _account_checked(self, event: ev.AccountChecked) -> list[AnyCommand]:
-        self._news = self._rewire = True
-        commands = self._reconcile.checked(event)
-        return commands + self._terms.checked((event.venue, event.market))
 
     def _link_changed(self, event: ev.LinkChanged) -> list[AnyCommand]:
         key = (event.venue, event.socket)
@@ -467,7 +392,11 @@ class Engine:
         for order in self._orders.unsettled():
             if order.instrument.startswith(event.venue + ":"):
                 commands += self._orders.ask(order, event.at)
-        return commands + self._reconcile.ask_again(event.venue)
+        return [
+            *commands,
+            *self._reconcile.ask_again(event.venue),
+            *self._cursor.ask_all(event.venue),
+        ]
 
     def _timer_fired(self, event: ev.TimerFired) -> list[AnyCommand]:
         if event.timer.startswith(GROUP_TIMER):
@@ -475,24 +404,67 @@ class Engine:
         if event.timer.startswith(ASK_TIMER):
             return self._orders.timer(event.timer, event.at)
         if event.timer.startswith(CHECK_TIMER):
-            return self._reconcile.timer(event.timer)
+            return self._with_fills(self._reconcile.timer(event.timer))
+        if event.timer == FILLS_TIMER:
+            return [*self._cursor.ask_all(), self._cursor.set_timer()]
         if event.timer == AUDIT_TIMER:
             return [*self._reconcile.ask_again(), *self._reconcile.set_audit()]
+        if event.timer == RECOVERY_TIMER:
+            self._wake.news = True
+            return self._recovery.timer()
         if event.timer == WATCH_TIMER:
             self._watching = False
-            self._news = self._look = True
+            self._wake.news = self._look = True
         return []
+
+    def _with_fills(self, commands: list[AnyCommand]) -> list[AnyCommand]:
+        """Where an account is in doubt, a fill may have been lost: ask for those as well."""
+        asked = [c for c in commands if isinstance(c, QueryAccount)]
+        return [*commands, *(a for c in asked for a in self._cursor.ask((c.venue, c.market)))]
 
     def _stop_requested(self, event: ev.StopRequested) -> list[AnyCommand]:
         self._sight.stopping = True
-        self._news = True
+        self._wake.news = True
         if event.failed:
             self._failed = True
-            self._open_clutch(event.reason)
+            self._record.open_clutch(event.reason)
+        return []
+
+    def _kill_requested(self, event: ev.KillRequested) -> list[AnyCommand]:
+        """Everything ends now: nothing rests, nothing goes forward, and where a person wants it
+        nothing is held; again and again until that is so."""
+        now = self._market.now
+        self._record.open_clutch(f"killed: {event.reason}")
+        self._sight.flattening = self._sight.flattening or event.flatten
+        unsettled = self._orders.unsettled()
+        living, held = len(self._groups.living), len(self._holdings.of(""))
+        text = f"{event.reason}: {len(unsettled)} orders, {living} groups, {held} holdings"
+        self._record.decide(Alarmed(at=now, kind="kill", subject="everything", text=text))
+        commands = self._groups.pull_all()
+        for order in unsettled:
+            if not order.settled and not order.asking:
+                commands.append(CancelOrder(order_id=order.id, instrument=order.instrument))
+                commands += self._orders.ask(order, now)
+        commands += [CancelAll(instrument=i.id) for i in self._market.instruments()]
+        self._wake.news = True
+        return commands
+
+    def _clutch_released(self, event: ev.ClutchReleased) -> list[AnyCommand]:
+        """A person's act: the venues' statements are accepted, new risk is allowed again."""
+        for account, asset, amount in self._reconcile.accept():
+            note = OpeningAccepted(at=event.at, account=account, asset=asset, amount=amount)
+            self._record.note(note)
+            self._facts.accepted(account, asset, amount)
+        self._facts.released()
+        self._terms.accept()
+        self._sight.clutch = ""
+        self._sight.flattening = False
+        self._wake.news = self._wake.rewire = True
         return []
 
 
-def _went_wrong(group: Group) -> bool:
-    if group.intent.closes:
-        return group.intent.reason != "converged"
-    return group.state is State.STUCK or bool(group.unwinds)
+def _check(session: str, names: Sequence[str]) -> None:
+    if not _SESSION.fullmatch(session):
+        raise ValueError(f"session {session!r}: expected 1 to 12 of A-Z a-z 0-9 _ -")
+    if len(dict.fromkeys(names)) != len(names):
+        raise ValueError(f"strategies {list(names)}: expected names that differ")

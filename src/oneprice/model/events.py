@@ -22,7 +22,6 @@ from oneprice.model.units import (
     Ticks,
 )
 
-
 # What a line of a venue's statement can be.
 StatementKind = Literal[
     "trade",  # an exchange of coins, or the realised profit of a derivative trade

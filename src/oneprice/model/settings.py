@@ -60,6 +60,9 @@ class LegSettings(msgspec.Struct, frozen=True, kw_only=True):
     # Pause before another attempt after one that came to nothing (no readable book, refused, no
     # fill), times the attempts so far, milliseconds.
     pause_ms: int = 150
+    # An attempt that a rate limit kept back is none; it is tried again so often, after so long.
+    waits_max: int = 120  # count
+    wait_ms: int = 1_000  # milliseconds
     unhedged_alarm_ms: int = 2_000  # a person is told when legs differ for so long, milliseconds
     unhedged_ms_max: int = 10_000  # from then on a group is only given back, milliseconds
     exits_max: int = 12  # exits of one holding in a row that came to nothing, count

@@ -27,11 +27,13 @@ from oneprice.model.commands import (
 from oneprice.model.events import (
     AnyEvent,
     BookReady,
+    Event,
     FeedLost,
     FrameRejected,
     TurnEnded,
 )
 from oneprice.model.units import InstrumentId, Nanos
+from oneprice.shell.telemetry_veil import Veil
 from oneprice.venues.contract import Ack, Answer, Feed, Output, Request, Topic, Trade, Wanted
 
 
@@ -66,12 +68,17 @@ class Dialect(msgspec.Struct):
 
 
 class Turn(msgspec.Struct):
-    """What one turn decided; `Desk.requests` says what must leave because of it."""
+    """What was learned and decided until a turn ended, in order, and what is wanted because of
+    it; `Desk.requests` says what must leave."""
 
     at: Nanos
     commands: list[AnyCommand]
-    decisions: list[Decision]
+    record: list[Event | Decision]  # see core.record
     faults: list[Exception] = msgspec.field(default_factory=list)  # commands nobody could say
+
+    @property
+    def decisions(self) -> list[Decision]:
+        return [item for item in self.record if isinstance(item, Decision)]
 
 
 Inlet = Callable[[bytes, Nanos], None]
@@ -95,9 +102,14 @@ class Desk:
     """One engine and its venues. `news` holds what the gateways must see, in order."""
 
     def __init__(
-        self, engine: Engine, dialects: Sequence[Dialect], recorder: Recorder | None = None
+        self,
+        engine: Engine,
+        dialects: Sequence[Dialect],
+        recorder: Recorder | None = None,
+        veil: Veil | None = None,
     ) -> None:
         self.engine = engine
+        self.veil = Veil() if veil is None else veil  # over what must not be written down
         self.news: list[tuple[str, Output]] = []
         self.frames = 0
         self.rejected: dict[str, int] = {}
@@ -123,9 +135,13 @@ class Desk:
         decode = side.decode
         append = self._recorder.append if self._recorder is not None else None
         frame_kind = int(InputKind.FRAME)
+        # What a venue repeats of our key is seen by no dialect and kept on no tape.
+        hide = self.veil.frame if role != "public" else None
 
         def take(payload: bytes, at: Nanos) -> None:
             self.frames += 1
+            if hide is not None:
+                payload = hide(payload)
             if append is not None:
                 append(frame_kind, source, at, payload)
             outputs = decode(socket, payload, at)
@@ -142,10 +158,16 @@ class Desk:
 
     def answer(self, venue: str, side: str, answer: Answer, at: Nanos) -> Sequence[Request]:
         """An HTTP answer for the `feed` or the `trade` side; what must be asked next."""
-        self._record(InputKind.ANSWER, f"{venue}/{side}", at, answer)
         dialect = self._dialects[venue]
         target: Feed | Trade = dialect.feed if side == "feed" else _trade_of(dialect)
-        self._take(venue, target.answered(answer, at))
+        answer = self.veil.heard(answer)
+        outputs: Sequence[Output] = ()
+        try:
+            outputs = target.answered(answer, at)
+        finally:  # a token that the venue hands out is read once, and kept nowhere
+            written = self.veil.written(answer, outputs)
+            self._record(InputKind.ANSWER, f"{venue}/{side}", at, written)
+        self._take(venue, outputs)
         return target.follow_ups()
 
     def event(self, event: AnyEvent) -> None:
@@ -176,11 +198,11 @@ class Desk:
             self._recorder.append(int(InputKind.TURN), "", at, b"")
         commands = self._commands
         commands += self.engine.handle(TurnEnded(at=at))
-        decisions = self.engine.drain_decisions()
-        if not commands and not decisions:
+        record = self.engine.drain_record()
+        if not commands and not record:
             return None
         self._commands = []
-        return Turn(at=at, commands=commands, decisions=decisions)
+        return Turn(at=at, commands=commands, record=record)
 
     def requests(self, turn: Turn) -> Iterator[tuple[str, Request]]:
         """What must leave because of a turn, by venue; to be asked once and to the end.
