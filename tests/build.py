@@ -150,6 +150,7 @@ class Placed(msgspec.Struct):
     filled: int = 0
     fills: list[ev.OrderFilled] = msgspec.field(default_factory=list)
     refused: bool = False
+    resting: bool = False
 
 
 class Step(msgspec.Struct):
@@ -160,6 +161,10 @@ class Step(msgspec.Struct):
     instrument: str = ""
     bids: list[tuple[int, int]] = []
     asks: list[tuple[int, int]] = []
+
+
+# A journaled turn: when, what was learned and decided, what was commanded.
+Entry = tuple[Nanos, list[ev.Event | Decision], list[cmd.AnyCommand]]
 
 
 def replay(
@@ -206,6 +211,8 @@ class World:
         self.sent: list[cmd.AnyCommand] = []
         self.steps: list[Step] = []
         self.decisions: list[Decision] = []
+        self.journal: list[Entry] = []
+        self.on_entry: Callable[[], None] = lambda: None
         self.placed: dict[str, Placed] = {}
         self.money: dict[tuple[str, str, str], Money] = {
             key: D(amount) for key, amount in (funds or {}).items()
@@ -215,6 +222,8 @@ class World:
         self.key = ev.KeyReported(at=Nanos(0), venue="", may_trade=True, may_withdraw=False)
         self.modes: dict[tuple[str, str], Literal["one_way", "hedge"]] = {}
         self.leverages: dict[str, Decimal] = {}
+        self.lines: list[ev.StatementLine] = []  # of every wallet
+        self.keeps_statements = True
         self.hooks: list[Callable[[cmd.AnyCommand], bool]] = []
         self._queue: list[tuple[int, int, ev.AnyEvent | None, str]] = []
         self._timers: dict[str, int] = {}
@@ -231,7 +240,11 @@ class World:
         self.now = max(self.now, event.at)
         self.steps.append(Step(event.at, event))
         commands = self.engine.handle(event)
-        self.decisions += self.engine.drain_decisions()
+        record = self.engine.drain_record()
+        self.decisions += [item for item in record if isinstance(item, Decision)]
+        if record or commands:
+            self.journal.append((Nanos(self.now), record, commands))
+            self.on_entry()
         for command in commands:
             self._obey(command)
 
@@ -302,9 +315,17 @@ class World:
             case cmd.QueryOrder():
                 self._answer(command.order_id)
             case cmd.CancelOrder():
-                self.say(ev.CancelRefused(at=Nanos(0), order_id=command.order_id, reason="late"))
+                self._cancel(command.order_id)
             case cmd.QueryAccount():
                 self.say(*self.account(command.venue, command.market))
+            case cmd.QueryStatement():
+                self.say(*self.statement(command))
+            case cmd.CancelAll():
+                for id_ in [i for i, p in self.placed.items() if p.resting]:
+                    if self.placed[id_].command.instrument == command.instrument:
+                        self._cancel(id_)
+            case cmd.QueryFills():
+                self.say(*self.fills(command.venue, command.market, command.since_ms))
             case cmd.QueryKey():
                 self.say(msgspec.structs.replace(self.key, venue=command.venue))
             case cmd.SetPositionMode():
@@ -338,11 +359,39 @@ class World:
             placed.refused = True
             self.say(self._refusal(placed))
             return
-        events = self.execute(placed)
+        if command.time_in_force in (cmd.TimeInForce.GTC, cmd.TimeInForce.POST_ONLY):
+            placed.resting = True
+            events: list[ev.AnyEvent] = [self._alive(placed)]
+        else:
+            events = self.execute(placed)
         if roll() < self.faults.lost_answer:
             self.say(uncertain, ms=100)
         else:
             self.say(*events)
+
+    def _alive(self, placed: Placed) -> ev.AnyEvent:
+        return ev.OrderAccepted(at=Nanos(0), order_id=placed.command.order_id, live=True)
+
+    def _cancel(self, order_id: str) -> None:
+        placed = self.placed.get(order_id)
+        if placed is None or not placed.resting:
+            self.say(ev.CancelRefused(at=Nanos(0), order_id=order_id, reason="late"))
+            return
+        placed.resting = False
+        if self.dice.random() >= self.faults.lost_answer:
+            self.say(*self._ending(placed))
+
+    def take(self, order_id: str, lots: int, *, ms: int = 20, silent: bool = False) -> None:
+        """Somebody trades with an order of ours that rests."""
+        placed = self.placed[order_id]
+        assert placed.resting, "it does not rest"
+        lots = min(lots, placed.command.lots - placed.filled)
+        self._fill(placed, placed.command.ticks, Lots(lots))
+        placed.resting = placed.filled < placed.command.lots
+        ending = [] if placed.resting else self._ending(placed)
+        if not silent:
+            statements = self._statements(placed.command.instrument)
+            self.say(placed.fills[-1], *ending, *statements, ms=ms)
 
     def _refusal(self, placed: Placed) -> ev.AnyEvent:
         id_ = placed.command.order_id
@@ -394,12 +443,13 @@ class World:
             at=Nanos(0),
             order_id=order.order_id,
             instrument=it.id,
-            fill_id=f"f{len(self.placed)}-{len(placed.fills)}",
+            fill_id=f"{order.order_id}-{len(placed.fills)}",
             side=order.side,
             ticks=ticks,
             lots=lots,
             fee=fee,
             fee_asset=asset,
+            venue_ms=self.now // MILLI,
         )
         placed.fills.append(fill)
 
@@ -465,7 +515,8 @@ class World:
         elif placed.refused:
             self.say(self._refusal(placed))
         else:
-            self.say(*placed.fills, *self._ending(placed))
+            end = [self._alive(placed)] if placed.resting else self._ending(placed)
+            self.say(*placed.fills, *end)
 
     def account(self, venue: str, market: str) -> list[ev.AnyEvent]:
         """What the venue says when asked about one market: of positions only those ever held."""
@@ -487,6 +538,31 @@ class World:
                 if i.id in self.leverages
             ),
             ev.AccountChecked(at=Nanos(0), venue=venue, market=market),
+        ]
+
+    def statement(self, asked: cmd.QueryStatement) -> list[ev.AnyEvent]:
+        """Its lines since a moment; nothing of a venue that keeps no statement."""
+        if not self.keeps_statements:
+            return []
+        told = ev.StatementTold(
+            at=Nanos(0),
+            venue=asked.venue,
+            market=asked.market,
+            since_ms=asked.since_ms,
+            until_ms=self.now // MILLI,
+        )
+        since = [e for e in self.lines if e.venue_ms >= asked.since_ms]
+        return [*(e for e in since if e.venue == asked.venue), told]
+
+    def fills(self, venue: str, market: str, since_ms: int) -> list[ev.AnyEvent]:
+        """Every fill of ours in one market, and that these are all."""
+        mine = {i.id for i in self.listed.values() if (i.venue, i.market) == (venue, market)}
+        now_ms = self.now // MILLI
+        return [
+            *(f for p in self.placed.values() for f in p.fills if f.instrument in mine),
+            ev.FillsTold(
+                at=Nanos(0), venue=venue, market=market, since_ms=since_ms, until_ms=now_ms
+            ),
         ]
 
     # Reading -----------------------------------------------------------------------------

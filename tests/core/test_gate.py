@@ -10,9 +10,10 @@ import pytest
 
 from oneprice.core.gate import DEFAULT_RULES, Approved, Gate, Refused
 from oneprice.core.strategy import Fees, Holding, HoldingLeg, Intent
+from oneprice.model.commands import TimeInForce
 from oneprice.model.instrument import Instrument, Payoff
 from oneprice.model.settings import GateSettings
-from oneprice.model.units import MILLI, Lots, Money, Nanos, Side
+from oneprice.model.units import MILLI, SECOND, Lots, Money, Nanos, Side
 from tests.build import D, a_card, a_leg, a_perp, a_spot, an_intent
 
 A, B = a_perp("alpha"), a_perp("beta")
@@ -25,6 +26,7 @@ class Calm(msgspec.Struct, kw_only=True):
     now: Nanos = Nanos(0)
     limits: GateSettings = GateSettings()
     clutch: str = ""
+    recovering: bool = False
     stopping: bool = False
     trading: bool = True
     listed: tuple[Instrument, ...] = (A, B, SPOT)
@@ -43,6 +45,10 @@ class Calm(msgspec.Struct, kw_only=True):
     gross: Money = D(0)
     net: Decimal = D(0)
     lost: Money = D(0)
+    exits: bool = True
+    bounded: bool = True
+    reducing: bool = True
+    left_over: Decimal = D(0)
 
     def instrument(self, instrument: str) -> Instrument | None:
         return next((i for i in self.listed if i.id == instrument), None)
@@ -99,6 +105,18 @@ class Calm(msgspec.Struct, kw_only=True):
     def lost_today(self) -> Money:
         return self.lost
 
+    def dust(self, base: str) -> Decimal:
+        return self.left_over
+
+    def may_exit(self, holding: str) -> bool:
+        return self.exits
+
+    def reduces(self, leg: Any) -> bool:
+        return self.reducing
+
+    def is_bounded(self, leg: Any) -> bool:
+        return self.bounded
+
 
 def legs(buy: Any = None, sell: Any = None) -> tuple[Any, Any]:
     return (
@@ -134,6 +152,7 @@ CLOSE = an_intent(
 BITES: dict[str, tuple[Calm, Intent]] = {
     "trading_is_on": (Calm(trading=False), GOOD),
     "no_stop_was_requested": (Calm(stopping=True), GOOD),
+    "recovering": (Calm(recovering=True), GOOD),
     "clutch_is_closed": (Calm(clutch="a reason"), GOOD),
     "instruments_are_known": (
         Calm(listed=(A, msgspec.structs.replace(B, tradable=False))), GOOD),
@@ -157,6 +176,15 @@ BITES: dict[str, tuple[Calm, Intent]] = {
     "price_is_sane": (Calm(marks={A.id: D(50_000)}), GOOD),
     "notional_is_small": (Calm(limits=GateSettings(leg_notional_max=D(600))), GOOD),
     "exposure_is_small": (Calm(gross=D(49_500)), GOOD),
+    "exits_are_left": (Calm(held=(a_holding(),), exits=False), CLOSE),
+    "exits_are_bounded": (Calm(held=(a_holding(),), bounded=False), CLOSE),
+    "one_leg_rests_at_most": (Calm(), msgspec.structs.replace(GOOD, legs=legs(
+        {"time_in_force": TimeInForce.GTC}, {"time_in_force": TimeInForce.POST_ONLY}))),
+    "instruments_stay_listed": (Calm(now=Nanos(1), listed=(
+        A, msgspec.structs.replace(B, delisting=Nanos(86_400 * SECOND)))), GOOD),
+    "legs_match": (Calm(), an_intent(
+        a_leg(A, Side.BUY, 600_000, 11), a_leg(B, Side.SELL, 600_600, 10),
+        card=a_card(net="0.5", notional="600"))),
     "daily_loss_is_small": (Calm(lost=D(501)), GOOD),
     "funds_are_there": (Calm(free_money=D(100)), GOOD),
 }  # fmt: skip
@@ -236,7 +264,7 @@ def test_unhedged_exposure_counts_what_is_there_already() -> None:
         a_leg(B, Side.SELL, 600_600, 10),
         card=a_card(net="0.5", notional="600"),
     )
-    gate = Gate(DEFAULT_RULES)
+    gate = Gate([rule for rule in DEFAULT_RULES if rule.name != "legs_match"])
     assert isinstance(gate.check(lopsided, Calm(net=D("0.05"))), Approved)
     verdict = gate.check(lopsided, Calm(net=D("0.1")))
     assert isinstance(verdict, Refused) and verdict.rule == "exposure_is_small"
@@ -265,3 +293,10 @@ def test_selling_spot_needs_the_coin_itself() -> None:
 
     verdict = gate.check(intent, Coinless())
     assert isinstance(verdict, Refused) and verdict.rule == "funds_are_there"
+
+
+def test_what_a_venue_calls_closed_may_be_left_but_not_entered() -> None:
+    shut = Calm(listed=(A, msgspec.structs.replace(B, tradable=False)), held=(a_holding(),))
+    verdict = Gate(DEFAULT_RULES).check(GOOD, shut)
+    assert isinstance(verdict, Refused) and verdict.rule == "instruments_are_known"
+    assert isinstance(Gate(DEFAULT_RULES).check(CLOSE, shut), Approved)

@@ -178,7 +178,7 @@ def test_an_open_clutch_refuses_new_risk_until_a_person_closes_it() -> None:
     ask(world)
     assert world.orders() == []
     assert world.engine.report.refusals() == {"clutch_is_closed": 1}
-    world.engine.close_clutch(Nanos(world.now))
+    world.tell(ev.ClutchReleased(at=Nanos(world.now), by="a person"))
     script = world.engine._strategies[0]
     assert isinstance(script, Script)
     script.intents = [perps()]

@@ -183,7 +183,7 @@ def test_assets_sum_to_zero_and_causes_add_up_whatever_happens(
         )
         ledger.fill(facts)
         lots[it.id] = lots.get(it.id, 0) + int(side) * count
-    ledger.funding(("alpha", "unified"), "USDT", [("g1", funding)])
+    ledger.gain("funding", ("venue", "alpha", "unified"), "USDT", [("g1", funding)])
     ledger.move_to_legging("g2")
     rates = rates_at(price).get
     assert all(ledger.total(asset) == 0 for asset in ledger.assets())

@@ -19,11 +19,11 @@ def test_deadlines_always_lead_to_an_end() -> None:
 
 
 def test_every_state_can_be_reached() -> None:
-    reached, frontier = {State.WORKING}, {State.WORKING}
+    reached = frontier = {State.WORKING, State.RESTING}
     while frontier:
         frontier = {after for (before, _), (after, _) in TABLE.items() if before in frontier}
-        frontier -= reached
-        reached |= frontier
+        frontier = frontier - reached
+        reached = reached | frontier
     assert reached == set(State)
 
 
@@ -37,13 +37,25 @@ def test_giving_back_never_turns_into_chasing_by_itself() -> None:
     assert State.CHASING not in after
 
 
+def test_following_a_resting_leg_changes_no_state() -> None:
+    for state in LIVING:
+        assert TABLE[state, Signal.FILLING] == (state, Action.SEND_HEDGE)
+
+
+def test_nothing_leads_back_to_a_resting_leg() -> None:
+    """Once it is being cancelled, no further order may rest."""
+    for (before, signal), (after, _) in TABLE.items():
+        assert after is not State.RESTING or (before, signal) == (after, Signal.FILLING)
+
+
 def test_only_signals_that_use_up_attempts_can_repeat() -> None:
-    """Without LOPSIDED and SPENT the table has no cycle, so attempts bound every path."""
+    """Without LOPSIDED and SPENT (attempts) and FILLING (lots of the resting leg, or attempts)
+    the table has no cycle, so every path is bounded."""
     edges = {
         before: {
             TABLE[before, signal][0]
             for signal in Signal
-            if signal not in (Signal.LOPSIDED, Signal.SPENT)
+            if signal not in (Signal.LOPSIDED, Signal.SPENT, Signal.FILLING)
         }
         for before in LIVING
     }

@@ -108,7 +108,7 @@ def test_a_person_accepts_what_the_venue_says() -> None:
     world.money["alpha", "unified", "USDT"] -= 50
     world.run(80_000)  # the audit finds it
     assert world.engine.clutch
-    world.engine.close_clutch(Nanos(world.now))
+    world.tell(ev.ClutchReleased(at=Nanos(world.now), by="a person"))
     assert world.engine.report.balances()["alpha", "unified", "USDT"] == 99_950
     assert world.engine.report.equity_change() == 0  # a withdrawal is no loss
     world.run(80_000)

@@ -1,6 +1,7 @@
 """Whole worlds in all weathers: whatever happens, books balance, and calm days stay calm."""
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -27,7 +28,13 @@ INSTRUMENTS: list[Instrument] = [a_perp("alpha"), a_perp("beta"), a_spot("alpha"
 SEEDS = range(8)
 
 
-def a_day(seed: int, faults: Faults) -> World:
+def a_day(
+    seed: int,
+    faults: Faults,
+    on_entry: Callable[[World], None] = lambda _: None,
+    *,
+    evening: bool = True,
+) -> World:
     """Gaps come and go between four instruments; then a stop, and a quiet evening."""
     world = a_ready_world(
         INSTRUMENTS,
@@ -36,6 +43,7 @@ def a_day(seed: int, faults: Faults) -> World:
         seed=seed,
         funds={("alpha", "unified", "BTC"): "1", ("beta", "unified", "BTC"): "1"},
     )
+    world.on_entry = lambda: on_entry(world)
     dice = random.Random(seed)
     middle = 60_000.0
     for _ in range(80):
@@ -45,6 +53,8 @@ def a_day(seed: int, faults: Faults) -> World:
             world.quote(it, str(price - 1), str(price + 1), dice.choice(["0.005", "0.02", "0.5"]))
         world.turn()
         world.run(dice.choice([100, 300, 700]))
+    if not evening:
+        return world
     world.tell(ev.StopRequested(at=Nanos(world.now), reason="evening"))
     world.faults = Faults()
     for it in INSTRUMENTS:

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from oneprice.core.repairs import tradable
 from oneprice.core.strategy import Fees, Holding, Intent, IntentLeg
 from oneprice.model.instrument import Instrument, Payoff
 from oneprice.model.settings import GateSettings
@@ -53,6 +54,8 @@ class Facts(Protocol):
     @property
     def stopping(self) -> bool: ...
     @property
+    def recovering(self) -> bool: ...
+    @property
     def trading(self) -> bool: ...
     def instrument(self, instrument: InstrumentId, /) -> Instrument | None: ...
     def age(self, instrument: InstrumentId) -> Nanos | None: ...
@@ -72,6 +75,19 @@ class Facts(Protocol):
     def venue_gross(self, venue: str) -> Money: ...
     def asset_net(self, base: Asset) -> Decimal:
         """Signed coins that are not hedged by anything of ours."""
+        ...
+
+    def dust(self, base: Asset) -> Decimal: ...
+    def may_exit(self, holding: str) -> bool:
+        """Whether an exit may be tried: not after too many that came to nothing, nor at once."""
+        ...
+
+    def reduces(self, leg: IntentLeg) -> bool:
+        """Whether the venue will take a leg as reduce-only."""
+        ...
+
+    def is_bounded(self, leg: IntentLeg) -> bool:
+        """Whether an order that closes cannot open anything instead."""
         ...
 
     def lost_today(self) -> Money: ...
@@ -118,15 +134,24 @@ def clutch_is_closed(intent: Intent, facts: Facts) -> bool:
     return not facts.clutch
 
 
+def recovering(intent: Intent, facts: Facts) -> bool:
+    """Passes once a restart has compared our books with the venues."""
+    return not facts.recovering
+
+
 def no_stop_was_requested(intent: Intent, facts: Facts) -> bool:
     return not facts.stopping
 
 
 def instruments_are_known(intent: Intent, facts: Facts) -> bool:
+    """What a venue calls closed is no place to begin; whether one may still leave, it must say
+    to the order itself: the word may be old, and exits that come to nothing are few and told."""
     seen: dict[InstrumentId, None] = {}
     for leg in intent.legs:
         listed = facts.instrument(leg.instrument)
-        if listed is None or not listed.tradable or leg.instrument in seen:
+        if listed is None or leg.instrument in seen:
+            return False
+        if not listed.tradable and not intent.closes:
             return False
         seen[leg.instrument] = None
     return len(seen) >= (1 if intent.closes else 2)
@@ -284,6 +309,75 @@ def price_is_sane(intent: Intent, facts: Facts) -> bool:
     return True
 
 
+def one_leg_rests_at_most(intent: Intent, facts: Facts) -> bool:
+    """Two that rest would have to follow each other."""
+    return sum(leg.rests for leg in intent.legs) <= 1
+
+
+def instruments_stay_listed(intent: Intent, facts: Facts) -> bool:
+    """What will soon cease to trade must be left in time: it is no place to begin."""
+    soon = facts.now + facts.limits.delisting_ms * MILLI
+    for leg in intent.legs:
+        listed = facts.instrument(leg.instrument)
+        if listed is None or 0 < listed.ends <= soon:
+            return False
+    return True
+
+
+def legs_match(intent: Intent, facts: Facts) -> bool:
+    """What the legs leave open if all of them fill is dust: no order could mend it.
+
+    A fee may be taken from the coin that is bought, and leftovers of before may be used up: a
+    plan for either is good.
+    """
+    found = _left_open(intent, facts)
+    if found is None:
+        return False
+    for leg in intent.legs:
+        listed = facts.instrument(leg.instrument)
+        if listed is None or listed.payoff is Payoff.QUANTO:
+            continue
+        net, fee = found[listed.base]
+        price, dust = listed.price(leg.touch), facts.dust(listed.base)
+        plans = (net, net - fee, net + dust, net - fee + dust)
+        if all(tradable(listed, abs(rest), price, reducing=False) for rest in plans):
+            return False
+    return True
+
+
+def _left_open(intent: Intent, facts: Facts) -> dict[Asset, tuple[Decimal, Decimal]] | None:
+    """By coin that is traded: what all legs together change of it, and the fees in it."""
+    found: dict[Asset, tuple[Decimal, Decimal]] = {}
+    flows: list[tuple[Asset, Decimal]] = []
+    for leg in intent.legs:
+        listed = facts.instrument(leg.instrument)
+        if listed is None or leg.touch <= 0:
+            return None
+        if listed.payoff is Payoff.QUANTO:
+            continue  # refused for what it is
+        coins = listed.base_size(leg.touch, leg.lots)
+        net, fee = found.get(listed.base, (ZERO, ZERO))
+        tier = facts.fees(leg.instrument)
+        if listed.payoff is Payoff.SPOT and leg.side is Side.BUY and tier is not None:
+            fee += coins * max(tier.taker, ZERO)
+        found[listed.base] = (net + int(leg.side) * coins, fee)
+        if listed.payoff is Payoff.SPOT:
+            flows.append((listed.quote, -int(leg.side) * listed.notional(leg.touch, leg.lots)))
+    for asset, amount in flows:
+        if asset in found:
+            found[asset] = (found[asset][0] + amount, found[asset][1])
+    return found
+
+
+def exits_are_left(intent: Intent, facts: Facts) -> bool:
+    return not intent.closes or facts.may_exit(intent.closes)
+
+
+def exits_are_bounded(intent: Intent, facts: Facts) -> bool:
+    """A close is reduce-only at the venue, or the venue's own position is what we reckon with."""
+    return not intent.closes or all(facts.is_bounded(leg) for leg in intent.legs)
+
+
 def instruments_are_free(intent: Intent, facts: Facts) -> bool:
     for leg in intent.legs:  # noqa: SIM110
         if not facts.is_free(leg.instrument):
@@ -298,7 +392,7 @@ def size_is_tradable(intent: Intent, facts: Facts) -> bool:
             return False
         if listed.lots_max and leg.lots > listed.lots_max:
             return False
-        exempt = leg.reduce_only and listed.is_derivative
+        exempt = leg.reduce_only and listed.is_derivative and facts.reduces(leg)
         lowest = min(leg.ticks, leg.touch)
         if not exempt and listed.notional(lowest, leg.lots) < listed.notional_min:
             return False
@@ -368,12 +462,15 @@ def _rules(new_risk: bool, *conditions: Callable[[Intent, Facts], bool]) -> tupl
 
 DEFAULT_RULES: tuple[Rule, ...] = (
     *_rules(False, trading_is_on),
-    *_rules(True, no_stop_was_requested, clutch_is_closed),
+    *_rules(True, no_stop_was_requested, recovering, clutch_is_closed),
     *_rules(False, instruments_are_known, account_is_reconciled, instruments_are_free),
     *_rules(True, one_group_per_pair, pair_has_rested, holdings_do_not_oppose, pace_is_calm),
     *_rules(True, fees_are_known, fills_are_heard),
     *_rules(False, card_adds_up, close_fits_the_holding, books_are_fresh),
+    *_rules(False, exits_are_left, exits_are_bounded, one_leg_rests_at_most),
+    *_rules(True, instruments_stay_listed),
     *_rules(True, legs_are_in_step, edge_is_believable, edge_is_enough),
     *_rules(False, size_is_tradable, price_is_sane),
     *_rules(True, notional_is_small, exposure_is_small, daily_loss_is_small, funds_are_there),
+    *_rules(True, legs_match),
 )

@@ -2,20 +2,21 @@
 
 Hedging follows the position delta of the group, fees in the base coin included, and never the
 order callbacks: whatever messages came in which order, the signal is computed from what was
-filled, once every order of the group has settled.
+filled, once every order of the group has settled. A leg that rests in its book is hedged while
+it fills: by what was filled, less what is on its way.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
-
-import msgspec
+from decimal import Decimal
 
 from oneprice.core.gate import Approved
-from oneprice.core.legs import ENDS, TABLE, Action, Signal, State
+from oneprice.core.legs import TABLE, Action, Signal, State
 from oneprice.core.market import Market
 from oneprice.core.orders import Order, Orders, OrderState
-from oneprice.core.strategy import GroupMoved, GroupReport, Intent, IntentLeg
+from oneprice.core.repairs import Group, Repair, Repairs
+from oneprice.core.strategy import Alarmed, GroupMoved, GroupReport, Intent, IntentLeg
+from oneprice.core.unhedged import UNHEDGED_TIMER, Unhedged
 from oneprice.model.commands import (
     AnyCommand,
     CancelOrder,
@@ -31,8 +32,6 @@ from oneprice.model.settings import LegSettings
 from oneprice.model.units import (
     BPS,
     MILLI,
-    ROUNDED,
-    ZERO,
     Asset,
     InstrumentId,
     Lots,
@@ -45,41 +44,6 @@ BEGUN_KEPT = 256  # more than any sensible pace begins in a second
 GROUP_TIMER = "group/"
 
 
-class Group(msgspec.Struct, kw_only=True):
-    """One intent at work. Mutable; owned by Groups."""
-
-    id: str
-    intent: Intent
-    began: Nanos
-    state: State = State.WORKING
-    orders: list[Order] = msgspec.field(default_factory=list)
-    attempt: list[Order] = msgspec.field(default_factory=list)  # of the present state
-    chases: int = 0
-    unwinds: int = 0
-    steps: int = 0  # transitions so far; names the timers
-    timer: str = ""
-    paused: bool = False  # the last attempt came to nothing: waiting before the next
-    carry: dict[Asset, Decimal] = msgspec.field(default_factory=dict)  # dust taken over
-
-    @property
-    def root(self) -> str:
-        """Whose profit this is: its own, or that of the holding it closes."""
-        return self.intent.closes or self.id
-
-    @property
-    def living(self) -> bool:
-        return self.state not in ENDS
-
-
-class Repair(msgspec.Struct, frozen=True):
-    """One order that would bring a delta towards zero."""
-
-    leg: IntentLeg
-    side: Side
-    lots: Lots
-    back: bool  # gives a leading leg back, rather than completing a lagging one
-
-
 class Groups:
     """All living groups, by id. `ended` collects those that reached an end, for the engine."""
 
@@ -90,16 +54,21 @@ class Groups:
         orders: Orders,
         position: Callable[[InstrumentId], int],
         session: str,
+        reported: Callable[[InstrumentId], int | None] = lambda _: None,
     ) -> None:
+        self.unhedged = Unhedged(settings, market)
+        self._repairs = Repairs(settings, market, position)
+        self.reduces = self._repairs.reduces
         self._settings = settings
         self._market = market
         self._orders = orders
         self._position = position
+        self._reported = reported
         self._session = session
         self._count = 0
         self.living: dict[str, Group] = {}
         self.begun: deque[Nanos] = deque(maxlen=BEGUN_KEPT)  # when the latest groups began
-        self.moves: list[GroupMoved] = []
+        self.moves: list[GroupMoved | Alarmed] = []
         self.ended: list[Group] = []
 
     # Beginning ---------------------------------------------------------------------------
@@ -111,34 +80,46 @@ class Groups:
     def begin(
         self, approved: Approved, group_id: str, carry: dict[Asset, Decimal]
     ) -> list[AnyCommand]:
-        """Send every leg at once."""
+        """Send every leg at once; or the one that rests, which the others follow."""
         intent = approved.intent
-        group = Group(id=group_id, intent=intent, began=self._market.now, carry=carry)
+        group = self.enter(intent, group_id, carry)
+        rests = [leg for leg in intent.legs if leg.rests]
+        commands = [self._first_order(group, leg) for leg in rests or intent.legs]
+        return [*commands, self._set_timer(group, intent.patience)]
+
+    def enter(self, intent: Intent, group_id: str, carry: dict[Asset, Decimal]) -> Group:
+        """A group begins; nothing is sent yet."""
+        group = Group(
+            id=group_id,
+            intent=intent,
+            began=self._market.now,
+            state=State.RESTING if any(leg.rests for leg in intent.legs) else State.WORKING,
+            carry=carry,
+        )
         self.living[group.id] = group
         self.begun.append(self._market.now)
-        commands: list[AnyCommand] = []
-        priority = Priority.HEDGE if intent.closes else Priority.ENTRY
-        for leg in intent.legs:
-            command = PlaceOrder(
-                order_id=self._order_id(group),
-                group=group.id,
-                instrument=leg.instrument,
-                side=leg.side,
-                ticks=leg.ticks,
-                lots=leg.lots,
-                time_in_force=TimeInForce.IOC,
-                reduce_only=leg.reduce_only and self._reduces(leg.instrument, leg.side, leg.lots),
-                priority=priority,
-            )
-            commands.append(self._place(group, command, leg.touch, repair=False))
-        commands.append(self._set_timer(group, intent.patience))
-        return commands
+        return group
+
+    def _first_order(self, group: Group, leg: IntentLeg) -> AnyCommand:
+        reducing = leg.reduce_only and self.reduces(leg.instrument, leg.side, leg.lots)
+        command = PlaceOrder(
+            order_id=self._order_id(group),
+            group=group.id,
+            instrument=leg.instrument,
+            side=leg.side,
+            ticks=leg.ticks,
+            lots=leg.lots,
+            time_in_force=leg.time_in_force,
+            reduce_only=reducing,
+            priority=Priority.HEDGE if group.intent.closes else Priority.ENTRY,
+        )
+        return self.place(group, command, leg.touch, repair=False)
 
     def _order_id(self, group: Group) -> str:
         # Digits between letters: no two groups or orders of a session can share an id.
         return f"{group.id}o{len(group.orders) + 1}"
 
-    def _place(
+    def place(
         self, group: Group, command: PlaceOrder, touch: Ticks, *, repair: bool
     ) -> PlaceOrder:
         order = self._orders.place(command, touch, repair=repair)
@@ -146,11 +127,12 @@ class Groups:
         group.attempt.append(order)
         return command
 
-    def _reduces(self, instrument: InstrumentId, side: Side, lots: int) -> bool:
-        # A venue refuses reduce-only where the net position does not allow it, which would turn
-        # a good exit into a stuck one when something else of ours lies the other way.
-        held = self._position(instrument)
-        return held * int(side) < 0 and abs(held) >= lots
+    def bounded(self, listed: Instrument, side: Side, lots: int) -> bool:
+        """Whether an order that closes cannot open anything: the venue takes it as reduce-only,
+        or its own word of the position is the very one that we reckon with."""
+        if not listed.is_derivative or self.reduces(listed.id, side, lots):
+            return True
+        return self._reported(listed.id) == self._position(listed.id)
 
     # Events ------------------------------------------------------------------------------
 
@@ -166,6 +148,20 @@ class Groups:
                 order.base_fee += fill.fee * listed.multiplier
             elif fill.fee_asset == listed.quote:
                 order.quote -= fill.fee
+        group = self.living.get(order.group)
+        if group is not None:
+            group.news = True
+
+    def correct_fee(self, order: Order, before: OrderFilled, fill: OrderFilled) -> None:
+        """The fee of a fill was only estimated; what it took of the coin itself may differ."""
+        listed = self._market.known_instrument(order.instrument)
+        if listed.payoff is not Payoff.SPOT:
+            return
+        for told, sign in ((before, -1), (fill, 1)):
+            if told.fee_asset == listed.base:
+                order.base_fee += sign * told.fee * listed.multiplier
+            elif told.fee_asset == listed.quote:
+                order.quote -= sign * told.fee
 
     def struck(self, fill: OrderFilled) -> int:
         """The venue, or somebody, traded what an exit at work is about to: that part is done,
@@ -201,20 +197,60 @@ class Groups:
     def changed(self, order: Order) -> list[AnyCommand]:
         """Something about an order was learned: see whether its group has settled."""
         group = self.living.get(order.group)
-        return [] if group is None else self._settle(group)
+        if group is None:
+            return []
+        commands: list[AnyCommand] = []
+        if group.news:
+            group.news = False
+            uneven = self._repairs.lopsided(group)
+            commands = self.unhedged.look(group.root, group.id, lopsided=uneven)
+        return commands + self._settle(group)
 
     def deadline(self, timer: str) -> list[AnyCommand]:
         """A patience ran out. A timer of a state already left is not heard."""
+        if timer.startswith(UNHEDGED_TIMER):
+            return self._too_long(timer)
         group = self.living.get(timer.removeprefix(GROUP_TIMER).partition("/")[0])
-        if group is None or group.timer != timer:
+        if group is None:
             return []
-        return self._hurry(group)
+        if timer == group.hedge_timer:
+            group.hedge_timer = ""
+            return self._settle(group)
+        return self._hurry(group) if group.timer == timer else []
+
+    def _too_long(self, timer: str) -> list[AnyCommand]:
+        """Legs have differed for long: tell, and later leave only the way back. An order whose
+        outcome is not known is waited for all the same: its fill would be the hedge."""
+        root, commands = self.unhedged.timer(timer)
+        self.moves += self.unhedged.found
+        self.unhedged.found.clear()
+        for group in list(self.living.values()):
+            if group.root != root or group.intent.closes or group.forced:
+                continue
+            group.forced = True
+            if group.paused or group.state in (State.WORKING, State.RESTING, State.CHASING):
+                commands += self._hurry(group)
+        return commands
 
     def book_ready(self, instrument: InstrumentId) -> list[AnyCommand]:
         """A book came back: groups that waited for it need not wait longer."""
         commands: list[AnyCommand] = []
         for group in list(self.living.values()):
-            if group.paused and any(leg.instrument == instrument for leg in group.intent.legs):
+            if not any(leg.instrument == instrument for leg in group.intent.legs):
+                continue
+            if group.paused:
+                commands += self._hurry(group)
+            elif group.hedge_timer:
+                commands.append(ClearTimer(timer=group.hedge_timer))
+                group.hedge_timer = ""
+                commands += self._settle(group)
+        return commands
+
+    def pull_resting(self) -> list[AnyCommand]:
+        """No new risk any more: entries that still rest are cancelled."""
+        commands: list[AnyCommand] = []
+        for group in list(self.living.values()):
+            if group.state is State.RESTING and not group.intent.closes:
                 commands += self._hurry(group)
         return commands
 
@@ -227,13 +263,54 @@ class Groups:
         commands: list[AnyCommand] = []
         # Bounded: every pass ends the group, pauses it, sends an order or uses up an attempt.
         while group.living and not group.paused:
+            commands += self._follow(group)
             if any(not order.settled for order in group.orders):
                 break
             if group.steps and group.attempt and not any(o.filled for o in group.attempt):
-                commands += self._pause(group)
+                commands += self._wait(group) or self._pause(group)
                 break
             commands += self._advance(group, self.signal_of(group))
         return commands
+
+    def _follow(self, group: Group) -> list[AnyCommand]:
+        """Hedge what a leg that may still fill has filled, also while it is being cancelled. A
+        hedge that found nothing ends the resting, and is tried again after a pause."""
+        leg = next((leg for leg in group.intent.legs if leg.rests), None)
+        following = group.state in (State.RESTING, State.PULLING) and group.touched
+        if leg is None or not following or group.hedge_timer:
+            return []
+        if group.attempt and all(order.settled for order in group.attempt):
+            found = any(order.filled for order in group.attempt)
+            group.misses = 0 if found else group.misses + 1
+            group.attempt = []
+            if not found:
+                return self._missed(group)
+        settled = all(order.settled for order in group.orders)
+        if group.misses > (0 if settled else self._settings.unwinds_max):
+            return []  # what is left once all has settled is a matter of the policy
+        if (group.forced and settled) or not self._repairs.hedges(group, leg.instrument):
+            return []
+        return self._advance(group, Signal.FILLING)
+
+    def _missed(self, group: Group) -> list[AnyCommand]:
+        pulled: list[AnyCommand] = []
+        if group.state is State.RESTING:
+            pulled = self._advance(group, Signal.DEADLINE)
+        group.hedge_timer = f"{GROUP_TIMER}{group.id}/hedge{group.steps}-{group.misses}"
+        due = Nanos(self._market.now + self._settings.pause_ms * group.misses * MILLI)
+        return [*pulled, SetTimer(timer=group.hedge_timer, due=due)]
+
+    def _hedge(self, group: Group) -> list[AnyCommand]:
+        leg = next(leg for leg in group.intent.legs if leg.rests)
+        commands: list[AnyCommand] = []
+        for repair in self._repairs.hedges(group, leg.instrument):
+            command = self._order_for(group, repair, planned=True)
+            if command is not None:
+                commands.append(command)
+        if commands:
+            return commands
+        group.misses += 1
+        return self._missed(group)
 
     # The table at work -------------------------------------------------------------------
 
@@ -252,8 +329,11 @@ class Groups:
                 action=action,
             )
         )
-        commands: list[AnyCommand] = [ClearTimer(timer=group.timer)] if group.timer else []
-        group.timer = ""
+        if action is Action.SEND_HEDGE:
+            return self._hedge(group)
+        timers = [timer for timer in (group.timer, group.hedge_timer) if timer]
+        commands: list[AnyCommand] = [ClearTimer(timer=timer) for timer in timers]
+        group.timer = group.hedge_timer = ""
         match action:
             case Action.PULL:
                 commands.append(self._set_timer(group, self._settings.pulling_ms * MILLI))
@@ -265,6 +345,8 @@ class Groups:
                 group.unwinds += 1
                 commands += self._repair(group, back=True)
             case Action.NOTHING | Action.OPEN_CLUTCH:
+                if action is Action.NOTHING and (group.touched or not group.intent.closes):
+                    commands += self.unhedged.look(group.root, group.id, lopsided=False)
                 del self.living[group.id]
                 self.ended.append(group)
         return commands
@@ -276,6 +358,17 @@ class Groups:
                 commands.append(CancelOrder(order_id=order.id, instrument=order.instrument))
                 commands += self._orders.ask(order, self._market.now)
         return commands
+
+    def _wait(self, group: Group) -> list[AnyCommand]:
+        """Nothing of it left for want of allowance: no attempt, but a while, and not for ever."""
+        waits = all(order.reason in ("rate_limited", "banned") for order in group.attempt)
+        if not waits or group.waits >= self._settings.waits_max:
+            return []
+        group.waits += 1
+        group.chases -= group.state is State.CHASING
+        group.unwinds -= group.state is State.UNWINDING
+        group.paused, group.attempt = True, []
+        return [self._set_timer(group, self._settings.wait_ms * MILLI)]
 
     def _pause(self, group: Group) -> list[AnyCommand]:
         group.paused = True
@@ -291,7 +384,7 @@ class Groups:
         commands: list[AnyCommand] = []
         for asset, delta in self.deltas(group).items():
             # Giving back may leave less than a lot of the one leg that only the other can mend.
-            repairs = self._repairs(group, asset, delta)
+            repairs = self._repairs.of(group, asset, delta)
             chosen = [r for r in repairs if r.back is back]
             if back and not chosen:
                 chosen = repairs
@@ -305,7 +398,9 @@ class Groups:
         patience = self._settings.unwinding_ms if back else self._settings.chasing_ms
         return [*commands, self._set_timer(group, patience * MILLI)]
 
-    def _order_for(self, group: Group, repair: Repair) -> PlaceOrder | None:
+    def _order_for(
+        self, group: Group, repair: Repair, *, planned: bool = False
+    ) -> PlaceOrder | None:
         """The repair as an order around the fresh touch; None where no book can be read."""
         book = self._market.book(repair.leg.instrument)
         listed = self._market.known_instrument(repair.leg.instrument)
@@ -315,11 +410,13 @@ class Groups:
         price = listed.price(touch)
         if not self._market.is_sane(listed.id, price):
             return None
-        attempts = group.chases + group.unwinds - 1
-        collar = self._settings.collar_bps + self._settings.collar_step_bps * attempts
-        limit = price * (1 + int(repair.side) * min(collar, Decimal(5_000)) * BPS)
+        limit = price * (1 + int(repair.side) * self._repairs.collar(group, listed.id) * BPS)
         ticks = max(Ticks(1), listed.ticks_not_worse(limit, repair.side))
         closing = repair.back or bool(group.intent.closes)
+        reducing = listed.is_derivative and closing
+        reducing = reducing and self.reduces(listed.id, repair.side, repair.lots)
+        if closing and not reducing and not self.bounded(listed, repair.side, repair.lots):
+            return None
         command = PlaceOrder(
             order_id=self._order_id(group),
             group=group.id,
@@ -328,127 +425,52 @@ class Groups:
             ticks=ticks,
             lots=repair.lots,
             time_in_force=TimeInForce.IOC,
-            reduce_only=listed.is_derivative
-            and closing
-            and self._reduces(listed.id, repair.side, repair.lots),
+            reduce_only=reducing,
             priority=Priority.UNWIND if repair.back else Priority.HEDGE,
         )
-        self._place(group, command, repair.leg.touch, repair=True)
+        self.place(group, command, repair.leg.touch, repair=not planned)
         return command
 
-    # What a group holds ------------------------------------------------------------------
+    def pull_all(self, *, restarted: bool = False) -> list[AnyCommand]:
+        """No way forward any more: what is not balanced is given back; exits are completed.
+        `restarted`: no timer of before is left, and no answer of before will come."""
+        commands: list[AnyCommand] = []
+        for group in list(self.living.values()):
+            group.forced = True
+            group.news = group.news or restarted
+            if restarted and group.state is State.PULLING:
+                commands.append(self._set_timer(group, self._settings.pulling_ms * MILLI))
+                commands += [*self._pull(group), *self._settle(group)]
+            elif restarted or group.paused or group.state is not State.PULLING:
+                commands += self._hurry(group)
+        return commands
 
-    def held(self, group: Group) -> dict[InstrumentId, Decimal]:
-        """Signed coins by instrument, what fees took in the coin itself left out."""
-        found: dict[InstrumentId, Decimal] = {}
-        for order in group.orders:
-            coins = order.base - order.base_fee
-            found[order.instrument] = found.get(order.instrument, ZERO) + coins
-        return found
+    def remind(self) -> list[AnyCommand]:
+        """A deadline for every group, where the timer it counts on may never have been set."""
+        patience = self._settings.pulling_ms * MILLI
+        return [self._set_timer(group, patience) for group in self.living.values()]
 
-    def deltas(self, group: Group) -> dict[Asset, Decimal]:
-        """Signed exposure by coin, with the dust that the group took over; money left out."""
-        found: dict[Asset, Decimal] = dict(group.carry)
-        for order in group.orders:
-            listed = self._market.known_instrument(order.instrument)
-            coins = order.base - order.base_fee
-            found[listed.base] = found.get(listed.base, ZERO) + coins
-            if listed.payoff is Payoff.SPOT and not self._market.is_cash(listed.quote):
-                found[listed.quote] = found.get(listed.quote, ZERO) + order.quote
-        return found
+    # What was filled, as a signal ---------------------------------------------------------
 
     def signal_of(self, group: Group) -> Signal:
         """What the fills of a group whose orders have all settled amount to."""
-        repairs = [
-            repair
-            for asset, delta in self.deltas(group).items()
-            for repair in self._repairs(group, asset, delta)
-        ]
-        if group.intent.closes:
-            # Giving back would open the risk again: an exit is only ever completed. A rest too
-            # small for that stays with the holding, whose next exit takes it along.
-            repairs = [repair for repair in repairs if not repair.back]
-        if not repairs or self._only_carried(group):
-            return Signal.BALANCED if self._holds(group) else Signal.EMPTY
+        repairs = self._repairs.needed(group)
+        if not repairs or not group.touched:
+            return Signal.BALANCED if self._repairs.holds(group) else Signal.EMPTY
         if group.intent.closes:
             tries = self._settings.chases_max + self._settings.unwinds_max
             return Signal.LOPSIDED if group.chases < tries else Signal.HOPELESS
         if self._settings.half_filled == "hold":
             return Signal.HOPELESS
         chasing = self._settings.half_filled == "complete" and group.unwinds == 0
-        chasing = chasing and group.chases < self._settings.chases_max
+        chasing = chasing and group.chases < self._settings.chases_max and not group.forced
         if chasing and any(not repair.back for repair in repairs):
             return Signal.LOPSIDED
         return Signal.SPENT if group.unwinds < self._settings.unwinds_max else Signal.HOPELESS
 
-    def _only_carried(self, group: Group) -> bool:
-        return not any(order.filled for order in group.orders)
-
-    def _holds(self, group: Group) -> bool:
-        for instrument, coins in self.held(group).items():
-            listed = self._market.known_instrument(instrument)
-            if listed.is_derivative:
-                if sum(int(o.side) * o.filled for o in group.orders if o.instrument == instrument):
-                    return True
-            elif self._tradable(listed, abs(coins), self._price(group, listed), reducing=False):
-                return True
-        return False
-
-    def _repairs(self, group: Group, asset: Asset, delta: Decimal) -> list[Repair]:
-        """Every order that would shrink a delta and that the venue would take."""
-        if not delta:
-            return []
-        side = Side.SELL if delta > 0 else Side.BUY
-        held = self.held(group)
-        found: list[Repair] = []
-        for leg in group.intent.legs:
-            listed = self._market.known_instrument(leg.instrument)
-            if listed.base != asset:
-                continue
-            back = leg.side is not side
-            most = abs(held.get(leg.instrument, ZERO)) if back else None
-            reducing = listed.is_derivative and (back or bool(group.intent.closes))
-            price = self._price(group, listed)
-            lots = self._tradable(listed, abs(delta), price, reducing=reducing, most=most)
-            if lots:
-                found.append(Repair(leg, side, lots, back))
-        return found
-
-    def _price(self, group: Group, listed: Instrument) -> Decimal:
-        book = self._market.book(listed.id)
-        if book is not None:
-            return listed.price(book.bid_ticks)
-        touch = next(leg.touch for leg in group.intent.legs if leg.instrument == listed.id)
-        return listed.price(touch)
-
-    def _tradable(
-        self,
-        listed: Instrument,
-        coins: Decimal,
-        price: Decimal,
-        *,
-        reducing: bool,
-        most: Decimal | None = None,
-    ) -> Lots:
-        """The lots nearest to some coins that the venue takes as one order; 0 when none.
-
-        Reduce-only orders are exempt from the smallest notional (Bybit v5 "minNotionalValue",
-        Binance futures filter MIN_NOTIONAL).
-        """
-        ticks = listed.ticks_not_worse(price, Side.BUY)
-        if ticks <= 0:
-            return Lots(0)
-        per_lot = listed.base_size(ticks, 1)
-        lots = int(ROUNDED.divide(coins, per_lot).to_integral_value(ROUND_HALF_EVEN))
-        if most is not None:
-            lots = min(lots, int(ROUNDED.divide(most, per_lot).to_integral_value(ROUND_FLOOR)))
-        if listed.lots_max:
-            lots = min(lots, listed.lots_max)
-        if lots < listed.lots_min:
-            return Lots(0)
-        if not reducing and listed.notional(ticks, lots) < listed.notional_min:
-            return Lots(0)
-        return Lots(lots)
+    def deltas(self, group: Group) -> dict[Asset, Decimal]:
+        """Signed exposure by coin, with the dust that the group took over; money left out."""
+        return self._repairs.deltas(group)
 
     # For people and for the gate ---------------------------------------------------------
 

@@ -1,25 +1,53 @@
 """Holdings: what hedged groups left behind, whose it is, and what is left over as dust."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal
 
 import msgspec
 
-from oneprice.core.groups import Group, Groups
+from oneprice.core.groups import Groups
 from oneprice.core.ledger import FEES, QUANTUM, STRAY, Ledger
 from oneprice.core.legs import State
 from oneprice.core.market import Market
 from oneprice.core.orders import Order
-from oneprice.core.strategy import Holding, HoldingLeg, scaled
+from oneprice.core.repairs import Group, tradable
+from oneprice.core.strategy import Alarmed, Holding, HoldingLeg, Intent, scaled
+from oneprice.model.commands import AnyCommand
 from oneprice.model.events import OrderFilled
 from oneprice.model.instrument import Instrument, Payoff
-from oneprice.model.units import EXACT, ROUNDED, ZERO, Asset, InstrumentId, Lots, Money, Ticks
+from oneprice.model.settings import LegSettings
+from oneprice.model.units import (
+    EXACT,
+    MILLI,
+    ROUNDED,
+    ZERO,
+    Asset,
+    InstrumentId,
+    Lots,
+    Money,
+    Nanos,
+    Side,
+    Ticks,
+)
+
+ENDED_KEPT = 5_000  # groups whose late fills still find what they were for
+
+
+class Exits(msgspec.Struct):
+    """Exits of one holding in a row that came to nothing."""
+
+    missed: int = 0
+    again_at: Nanos = Nanos(0)
 
 
 class Holdings:
     """Every open holding, by the id of the group that opened it."""
 
-    def __init__(self, market: Market, ledger: Ledger, groups: Groups) -> None:
+    def __init__(
+        self, settings: LegSettings, market: Market, ledger: Ledger, groups: Groups
+    ) -> None:
+        self._settings = settings
         self._market = market
         self._ledger = ledger
         self._groups = groups
@@ -28,9 +56,21 @@ class Holdings:
         # What the legs of an open holding differ by; a next exit may still take it along.
         self._rests: dict[str, dict[Asset, Decimal]] = {}
         self._broken: dict[str, None] = {}
+        # Stuck because the outcome of an order was not known: mended once it is.
+        self._waiting: dict[str, Group] = {}
+        self._ended: OrderedDict[str, Intent] = OrderedDict()
+        self._exits: dict[str, Exits] = {}
+        # Signed lots taken from holdings because a venue's position says so; their fills may
+        # still come, and must not take them again.
+        self._presumed: dict[InstrumentId, int] = {}
+        self.alarms: list[Alarmed] = []
 
     def get(self, holding: str) -> Holding | None:
         return self._open.get(holding)
+
+    def intent_of(self, root: str) -> Intent | None:
+        """What a group that ended once was begun for; None where that is long ago."""
+        return self._ended.get(root)
 
     def of(self, strategy: str) -> Sequence[Holding]:
         if not self._open:
@@ -44,10 +84,46 @@ class Holdings:
         rests = self._rests.setdefault(group.root, {})
         for asset, coins in self._groups.deltas(group).items():
             rests[asset] = EXACT.add(rests.get(asset, ZERO), coins)
+        self._remember(group)
         done = self._reduce(group) if group.intent.closes else self._take_over(group)
         if done:
             self._sweep_up(done)
         return done
+
+    def _remember(self, group: Group) -> None:
+        if not group.intent.closes:
+            self._ended[group.id] = group.intent
+            if len(self._ended) > ENDED_KEPT:
+                self._ended.popitem(last=False)
+        if group.state is State.STUCK and any(not order.settled for order in group.orders):
+            self._waiting[group.root] = group
+        if group.intent.closes:
+            self._count_exit(group)
+
+    def _count_exit(self, group: Group) -> None:
+        """An exit that comes to nothing again and again is a person's business: every further
+        one would only cost."""
+        if group.touched and group.state is not State.STUCK:
+            self._exits.pop(group.root, None)
+            return
+        exits = self._exits.setdefault(group.root, Exits())
+        exits.missed += 1
+        pause = min(
+            self._settings.pause_ms * 2 ** min(exits.missed, 20), self._settings.exit_pause_ms_max
+        )
+        exits.again_at = Nanos(self._market.now + pause * MILLI)
+        if exits.missed == self._settings.exits_max:
+            text = f"{exits.missed} exits in a row came to nothing"
+            self.alarms.append(
+                Alarmed(at=self._market.now, kind="exit", subject=group.root, text=text)
+            )
+
+    def may_exit(self, root: str) -> bool:
+        """Whether another exit of a holding may be tried by now."""
+        exits = self._exits.get(root)
+        if exits is None:
+            return True
+        return exits.missed < self._settings.exits_max and self._market.now >= exits.again_at
 
     def _take_over(self, group: Group) -> str:
         if group.state is State.FLAT:
@@ -94,9 +170,9 @@ class Holdings:
                 gone = not listed.is_derivative
             if not gone:
                 legs.append(HoldingLeg(instrument=leg.instrument, lots=lots, entry=leg.entry))
-        # What is left of a spot leg when the other leg is gone is dust, counted as such.
-        hedged = any(self._is_derivative(leg) for leg in legs)
-        if not hedged and group.state is not State.STUCK:
+        # What no venue takes as an order, when the other leg is gone, is dust, counted as such.
+        left = any(self._is_derivative(leg) or self._can_be_sold(leg) for leg in legs)
+        if not left and group.state is not State.STUCK:
             del self._open[holding.id]
             return holding.id
         share = _share_left(holding.legs, legs)
@@ -117,27 +193,146 @@ class Holdings:
                     return ROUNDED.divide(Decimal(abs(leg.lots)), planned.lots)
         return Decimal(1)
 
-    def late(self, root: str, order: Order, fill: OrderFilled) -> None:
-        """A fill of a group that had ended already (stuck, or contradicted by its venue)."""
-        if root in self._open:
-            self._change(root, order.instrument, int(order.side) * fill.lots, order.ticks)
+    # What nobody's order at work has done ------------------------------------------------
 
-    def struck(self, instrument: InstrumentId, change: int, ticks: Ticks) -> None:
+    def late(self, root: str, order: Order, fill: OrderFilled) -> list[AnyCommand]:
+        """A fill of a group that had ended already (stuck, or contradicted by its venue): its
+        holding changes, or there is one again, and where its legs differ now it must go."""
+        if root not in self._open and not self._reopen(root):
+            return []
+        listed = self._market.known_instrument(order.instrument)
+        fee = fill.fee if fill.fee_asset == listed.base and not listed.is_derivative else ZERO
+        kept = ROUNDED.divide(fee, listed.lot * listed.contract_value)
+        lots = int((int(order.side) * fill.lots - kept).to_integral_value(ROUND_DOWN))
+        return self._unsettle(root, order.instrument, lots, fill.ticks)
+
+    def _reopen(self, root: str) -> bool:
+        intent = self._ended.get(root)
+        if intent is None:
+            return False
+        self._open[root] = Holding(
+            id=root,
+            strategy=intent.strategy,
+            pair=intent.pair,
+            legs=(),
+            opened=self._market.now,
+            card=scaled(intent.card, ZERO),
+        )
+        return True
+
+    def struck(self, instrument: InstrumentId, change: int, ticks: Ticks) -> list[AnyCommand]:
         """A position changed by nobody's order of ours: liquidated, deleveraged, delivered, or
         traded by hand. The legs that it made smaller, oldest holdings first, are gone: to close
         them once more would open the opposite, and their other legs stand alone from now on."""
+        commands: list[AnyCommand] = []
         for holding in list(self._open.values()):
             for leg in holding.legs:
                 if leg.instrument == instrument and leg.lots * change < 0:
                     taken = min(abs(leg.lots), abs(change)) * (1 if change > 0 else -1)
-                    self._change(holding.id, instrument, taken, ticks)
+                    commands += self._unsettle(holding.id, instrument, taken, ticks)
                     self._broken[holding.id] = None
                     change -= taken
+        return commands
+
+    def presume(self, instrument: InstrumentId, change: int) -> list[AnyCommand]:
+        """A venue shows a smaller position than our fills come to: treat it as struck."""
+        change -= self._presumed.get(instrument, 0)
+        held = sum(
+            leg.lots for h in self._open.values() for leg in h.legs if leg.instrument == instrument
+        )
+        if held * change >= 0:
+            return []
+        taken = min(abs(held), abs(change)) * (1 if change > 0 else -1)
+        self._presumed[instrument] = self._presumed.get(instrument, 0) + taken
+        return self.struck(instrument, taken, self._entry_ticks(instrument))
+
+    def not_presumed(self, instrument: InstrumentId, change: int) -> int:
+        """What a forced fill changes beyond what was presumed before it was told."""
+        presumed = self._presumed.get(instrument, 0)
+        if presumed * change <= 0:
+            return change
+        known = min(abs(presumed), abs(change)) * (1 if change > 0 else -1)
+        self._presumed[instrument] = presumed - known
+        return change - known
+
+    def accepted(self, instrument: InstrumentId, change: int) -> list[AnyCommand]:
+        """A person accepts the venue's position: legs that are not there go."""
+        commands = self.presume(instrument, change)
+        self._presumed.pop(instrument, None)
+        return commands
+
+    def accepted_coins(self, venue: str, asset: Asset, there: Decimal) -> list[AnyCommand]:
+        """The same for coins: spot legs cannot hold more than what the wallet has."""
+        commands: list[AnyCommand] = []
+        for holding in reversed(list(self._open.values())):
+            for leg in holding.legs:
+                listed = self._market.known_instrument(leg.instrument)
+                if listed.is_derivative or (listed.venue, listed.base) != (venue, asset):
+                    continue
+                have = max(0, listed.lots_within(there))
+                if leg.lots > 0 and have < leg.lots:
+                    ticks = self._entry_ticks(leg.instrument)
+                    commands += self._unsettle(holding.id, leg.instrument, have - leg.lots, ticks)
+                    self._broken[holding.id] = None
+                there -= listed.size(min(int(leg.lots), have))
+        return commands
+
+    def forgive(self) -> None:
+        """A person looked at what is left: exits may be tried anew."""
+        self._exits.clear()
 
     def broken(self) -> list[Holding]:
-        """Open holdings of which the venue, or somebody, took a part."""
+        """Open holdings of which the venue, or somebody, took a part, and those of groups that
+        were stuck until the outcome of an order was known."""
+        for root, group in list(self._waiting.items()):
+            if all(order.settled for order in group.orders):
+                del self._waiting[root]
+                if self._is_uneven(root):
+                    self._broken[root] = None
         self._broken = {root: None for root in self._broken if root in self._open}
         return [self._open[root] for root in self._broken]
+
+    def leaving(self) -> list[Holding]:
+        """Open holdings in something that will soon cease to trade."""
+        soon = self._market.now + self._settings.delisting_ms * MILLI
+        return [
+            holding
+            for holding in self._open.values()
+            if any(
+                0 < self._market.known_instrument(leg.instrument).ends <= soon
+                for leg in holding.legs
+            )
+        ]
+
+    def _entry_ticks(self, instrument: InstrumentId) -> Ticks:
+        listed = self._market.known_instrument(instrument)
+        entries = (
+            leg.entry
+            for h in self._open.values()
+            for leg in h.legs
+            if leg.instrument == instrument
+        )
+        return max(Ticks(1), listed.ticks_not_worse(next(entries, ZERO), Side.BUY))
+
+    def _unsettle(
+        self, root: str, instrument: InstrumentId, change: int, ticks: Ticks
+    ) -> list[AnyCommand]:
+        self._change(root, instrument, change, ticks)
+        uneven = self._is_uneven(root)
+        if uneven:
+            self._broken[root] = None
+        return self._groups.unhedged.look(root, root, lopsided=uneven)
+
+    def _is_uneven(self, root: str) -> bool:
+        """Whether the legs of a holding differ by what could be traded in one of them."""
+        holding = self._open.get(root)
+        rests = self._rests.get(root, {})
+        for leg in holding.legs if holding is not None else ():
+            listed = self._market.known_instrument(leg.instrument)
+            rest = abs(rests.get(listed.base, ZERO))
+            if rest and tradable(listed, rest, leg.entry, reducing=listed.is_derivative):
+                return True
+        return False
 
     def _change(self, root: str, instrument: InstrumentId, change: int, ticks: Ticks) -> None:
         holding = self._open[root]
@@ -159,13 +354,19 @@ class Holdings:
         for holding in gone:
             del self._open[holding]
             self._sweep_up(holding)
+            self._groups.unhedged.look(holding, holding, lopsided=False)
         return gone
 
     def _is_derivative(self, leg: HoldingLeg) -> bool:
         return self._market.known_instrument(leg.instrument).is_derivative
 
+    def _can_be_sold(self, leg: HoldingLeg) -> bool:
+        listed = self._market.known_instrument(leg.instrument)
+        coins = abs(leg.lots) * listed.base_per_lot()
+        return bool(tradable(listed, coins, leg.entry, reducing=False))
+
     def _fees_paid(self, group: str) -> Money:
-        return -self._ledger.profit(self._market.rate, group)[FEES]
+        return -self._ledger.profit(self._market.noted_rate, group)[FEES]
 
     # Funding -----------------------------------------------------------------------------
 
@@ -219,6 +420,7 @@ class Holdings:
         return self._rests.pop(root, {})
 
     def _sweep_up(self, root: str) -> None:
+        self._exits.pop(root, None)
         for asset, coins in self._rests.pop(root, {}).items():
             left = EXACT.add(self.dust(asset), coins)
             if left:

@@ -62,6 +62,9 @@ class Market:
         self._age_max = settings.market.book_age_ms_max * MILLI
         self._found: dict[InstrumentId, Book] = {}  # where a book was once looked up
         self._grids: dict[tuple[InstrumentId, InstrumentId, Decimal], Grid] = {}
+        self.read: dict[Asset, Decimal] = {}  # rates the books were kept by, not yet recorded
+        self.before: dict[Asset, Decimal] = {}  # the last rates that a recall told of
+        self.recalled: Mapping[Asset, Decimal] | None = None  # in a recall: as recorded
 
     def hear(self, event: InstrumentListed | Marked | FundingForecast) -> bool:
         """Learn; True where a strategy may want to know."""
@@ -222,6 +225,20 @@ class Market:
                 if quote is not None:
                     return ROUNDED.divide(price * quote, listed.multiplier)
         return None
+
+    def noted_rate(self, asset: Asset) -> Decimal | None:
+        """The rate of an asset for whoever changes the books by it: a recall reads the same."""
+        if self.recalled is not None:
+            return self.recalled.get(asset)
+        rate = self.rate(asset)
+        if rate is not None:
+            self.read[asset] = rate
+        return rate
+
+    def rate_then(self, asset: Asset) -> Decimal | None:
+        """The rate now; where nothing says it yet after a restart, the last one of before."""
+        rate = self.rate(asset)
+        return rate if rate is not None else self.before.get(asset)
 
     def _rate_of_lots(self, instrument: InstrumentId) -> Decimal | None:
         listed, price = self._instruments.get(instrument), self.price(instrument)

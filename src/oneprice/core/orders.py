@@ -2,12 +2,14 @@
 
 Late, doubled and early messages are ordinary input. A fill counts once by venue and fill id. An
 order whose outcome is not known is asked for by its client id until the venue answers; it is
-never assumed failed and never sent again under another id.
+never assumed failed and never sent again under another id. What cannot be true changes nothing: it
+is handed back as a contradiction.
 """
 
+import re
 from collections import OrderedDict
 from decimal import Decimal
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 import msgspec
 
@@ -106,10 +108,16 @@ class Order(msgspec.Struct, kw_only=True):
 
 
 class Heard(msgspec.Struct):
-    """What a message meant: the order it concerns, whether a fill counts, what contradicts."""
+    """What a message meant: the order it concerns, whether a fill counts, what contradicts.
+
+    `again`: a fill that was told before; its fee may be known by now. `adopted`: one that is in
+    the books already, as a stranger's, and turns out to be of our order.
+    """
 
     order: Order | None
     counts: bool = False
+    again: bool = False
+    adopted: bool = False
     contradiction: str = ""
     commands: list[AnyCommand] = msgspec.field(default_factory=list)
 
@@ -124,18 +132,33 @@ OrderMessage = (
     | OrderMissing
 )
 
+class Whose(IntEnum):
+    """What was made of a fill when it was first told."""
+
+    PAST = 0  # a stranger's, from before the opening: not counted
+    STRANGER = 1  # a stranger's, counted
+    OURS = 2
+
+
+STEPS_MAX = 10**17  # ticks or lots; no grid is so fine and no size so large
+WORTH_MAX = 10**22  # ticks times lots: with the digits of the grid it stays below 34
 ASK_TIMER = "ask/"
+LIES_KEPT = 1_000  # contradictions that are not told twice
 
 
 class Orders:
     """Every order of this session, by our id."""
 
-    def __init__(self, settings: OrderSettings) -> None:
+    def __init__(self, settings: OrderSettings, ours: str = "") -> None:
         self._settings = settings
+        # How our client ids begin and go on, where one is known: group number, order number.
+        self._ours = re.compile(f"{re.escape(ours)}g[0-9]+o[0-9]+") if ours else None
+        self._forgotten: OrderedDict[OrderId, None] = OrderedDict()
+        self._lies: OrderedDict[str, None] = OrderedDict()
         self._orders: dict[OrderId, Order] = {}
         self._open: dict[OrderId, Order] = {}
         self._done: OrderedDict[OrderId, None] = OrderedDict()
-        self._fills: dict[str, OrderedDict[tuple[str, str, Side], None]] = {}
+        self._fills: dict[str, OrderedDict[tuple[str, str, Side], tuple[int, int, Whose]]] = {}
         self.sent = 0
         self.fills = 0
         self.doubled = 0
@@ -176,7 +199,7 @@ class Orders:
         if isinstance(message, OrderFilled):
             return self._filled(order, message, strangers_count=strangers_count)
         if order is None:
-            return Heard(None)
+            return Heard(None, contradiction=self._stranger(message.order_id))
         match message:
             case OrderAccepted():
                 return self._accepted(order, message)
@@ -191,6 +214,24 @@ class Orders:
             case OrderMissing():
                 return self._missing(order, message)
 
+    def _stranger(self, order_id: OrderId) -> str:
+        """An id that only we would make, of an order that was never sent."""
+        if self._ours is None or not self._ours.fullmatch(order_id):
+            return ""
+        if order_id in self._forgotten:
+            return ""
+        return self._once(f"{order_id} was never sent")
+
+    def _once(self, lie: str, subject: str = "") -> str:
+        """A contradiction, the first time it is heard."""
+        key = f"{subject} {lie}"
+        if key in self._lies:
+            return ""
+        self._lies[key] = None
+        if len(self._lies) > LIES_KEPT:
+            self._lies.popitem(last=False)
+        return lie
+
     # Messages ----------------------------------------------------------------------------
 
     def _accepted(self, order: Order, message: OrderAccepted) -> Heard:
@@ -203,6 +244,9 @@ class Orders:
     def _amended(self, order: Order, message: OrderAmended) -> Heard:
         if order.state is OrderState.DONE:
             return Heard(order)  # said late: the order has ended since
+        if message.ticks <= 0 or message.lots < max(1, order.filled):
+            lie = f"amended to {message.lots} lots at {message.ticks} ticks"
+            return Heard(order, contradiction=self._once(lie, order.id))
         order.ticks, order.lots = message.ticks, message.lots
         order.acknowledged = order.rested = True
         order.missing = 0
@@ -217,23 +261,30 @@ class Orders:
         if order.state is OrderState.DONE:
             return Heard(order)
         if order.filled:
-            return Heard(order, contradiction=f"refused ({message.reason}) after fills")
+            lie = f"refused ({message.reason}) after fills"
+            return Heard(order, contradiction=self._once(lie, order.id))
         order.reason = message.reason
         self._step(order, OrderSignal.REFUSED)
         return Heard(order, commands=self._stop_asking(order))
 
     def _ended(self, order: Order, message: OrderEnded) -> Heard:
-        contradiction = ""
-        if message.filled_lots > order.lots:
-            contradiction = f"ended with {message.filled_lots} lots of {order.lots} sent"
-        order.claimed = max(order.claimed, message.filled_lots)
+        told, contradiction = int(message.filled_lots), ""
+        if told < 0 or told > order.lots:
+            lie = self._once(f"ended with {told} lots of {order.lots} sent", order.id)
+            heard = self._uncertain(order, message.at, "impossible end")
+            return Heard(order, contradiction=lie, commands=heard.commands)
+        if told < max(order.filled, order.claimed):
+            seen = max(order.filled, order.claimed)
+            contradiction = f"ended with {told} lots, {seen} were told before"
+        order.claimed = max(order.claimed, told)
         order.acknowledged = True
         if order.state is not OrderState.DONE:
             order.reason = message.reason
         self._step(order, OrderSignal.ENDED)
-        if order.settled:
-            return Heard(order, contradiction=contradiction, commands=self._stop_asking(order))
-        commands = self._begin_asking(order, message.at)
+        commands = (
+            self._stop_asking(order) if order.settled else self._begin_asking(order, message.at)
+        )
+        contradiction = self._once(contradiction, order.id) if contradiction else ""
         return Heard(order, contradiction=contradiction, commands=commands)
 
     def _uncertain(self, order: Order, at: Nanos, reason: str) -> Heard:
@@ -268,39 +319,60 @@ class Orders:
     def _filled(
         self, order: Order | None, fill: OrderFilled, *, strangers_count: bool
     ) -> Heard:
-        venue = fill.instrument.partition(":")[0]
-        seen = self._fills.setdefault(venue, OrderedDict())
+        lie = impossible(order, fill)
+        seen = self._fills.setdefault(fill.instrument.partition(":")[0], OrderedDict())
         # Some venues number trades per instrument, and one trade can be both sides of ours.
         key = (fill.instrument, fill.fill_id, fill.side)
-        if key in seen:
+        known = seen.get(key)
+        if known is not None and known[:2] == (fill.ticks, fill.lots):
             self.doubled += 1
-            return Heard(order)
-        seen[key] = None
+            if known[2] is Whose.OURS or order is None or lie:
+                return Heard(order, again=True)
+        elif known is not None:
+            lie = f"{fill.lots} lots at {fill.ticks}, before {known[1]} at {known[0]}"
+        if lie:
+            # Not remembered: what is told truly by this id later must count.
+            subject = f"{fill.order_id} {fill.fill_id}"
+            return Heard(order, contradiction=self._once(lie, subject))
+        whose = Whose.STRANGER if strangers_count else Whose.PAST
+        seen[key] = (fill.ticks, fill.lots, Whose.OURS if order is not None else whose)
         if len(seen) > self._settings.fills_kept:
             seen.popitem(last=False)
         if order is None:
-            text = "a fill of an order that this session never sent"
-            if fill.cause != "trade":
-                text = f"{fill.cause} of {fill.lots} lots by the venue"
-            text = text if strangers_count else ""
-            return Heard(None, counts=strangers_count, contradiction=text)
+            return self._of_a_stranger(fill, strangers_count=strangers_count)
+        adopted = known is not None and known[2] is Whose.STRANGER
+        return self._of_ours(order, fill, adopted=adopted)
+
+    def _of_a_stranger(self, fill: OrderFilled, *, strangers_count: bool) -> Heard:
+        if not strangers_count:
+            return Heard(None)
+        text = "a fill of an order that this session never sent"
+        if fill.cause != "trade":
+            text = f"{fill.cause} of {fill.lots} lots by the venue"
+        return Heard(None, counts=True, contradiction=text)
+
+    def _of_ours(self, order: Order, fill: OrderFilled, *, adopted: bool) -> Heard:
         self.fills += 1
         contradiction = ""
-        if fill.instrument != order.instrument or fill.side is not order.side:
-            contradiction = f"a fill of {fill.instrument} {fill.side.name}"
+        if adopted:
+            contradiction = "a fill that was told as a stranger's before"
         elif order.state is OrderState.DONE and order.filled >= order.claimed:
             contradiction = f"a fill of {fill.lots} lots after its end ({order.reason})"
         order.filled += fill.lots
         order.missing = 0
         order.claimed = max(order.claimed, order.filled) if contradiction else order.claimed
-        if order.filled > order.lots:
-            contradiction = f"filled {order.filled} lots of {order.lots} sent"
         whole = order.filled >= order.lots
         self._step(order, OrderSignal.COMPLETED if whole else OrderSignal.FILLED)
         if whole and not order.reason:
             order.reason = "filled"
         commands = self._stop_asking(order) if order.settled else []
-        return Heard(order, counts=True, contradiction=contradiction, commands=commands)
+        return Heard(
+            order,
+            counts=not adopted,
+            adopted=adopted,
+            contradiction=contradiction,
+            commands=commands,
+        )
 
     def _step(self, order: Order, signal: OrderSignal) -> None:
         order.state = TABLE[order.state, signal]
@@ -309,6 +381,9 @@ class Orders:
             if len(self._done) > self._settings.done_kept:
                 oldest, _ = self._done.popitem(last=False)
                 del self._orders[oldest]
+                self._forgotten[oldest] = None
+                if len(self._forgotten) > 10 * self._settings.done_kept:
+                    self._forgotten.popitem(last=False)
 
     # Questions ---------------------------------------------------------------------------
 
@@ -322,6 +397,12 @@ class Orders:
         pause = self._settings.ask_after_ms * 2 ** min(order.asks, 20)
         order.asks += 1
         due = Nanos(at + min(pause, self._settings.ask_after_ms_max) * MILLI)
+        if order.missing:
+            # Not later than the moment at which one more such answer would be believed.
+            factor = 2 if order.acknowledged or order.filled else 1
+            believed = order.missing_since + self._settings.missing_ms_min * factor * MILLI
+            soonest = at + self._settings.ask_after_ms * MILLI
+            due = Nanos(min(due, max(believed, soonest)))
         return [
             QueryOrder(order_id=order.id, instrument=order.instrument),
             SetTimer(timer=ASK_TIMER + order.id, due=due),
@@ -344,3 +425,23 @@ class Orders:
             return []
         order.asking = False
         return [ClearTimer(timer=ASK_TIMER + order.id)]
+
+
+def impossible(order: Order | None, fill: OrderFilled) -> str:
+    """Why a fill cannot be true, or "": then nothing of it may be booked."""
+    if not 0 < fill.lots <= STEPS_MAX:
+        return f"a fill of {_short(fill.lots)} lots"
+    if not 0 < fill.ticks <= STEPS_MAX or fill.lots * fill.ticks > WORTH_MAX:
+        return f"a fill of {fill.lots} lots at {_short(fill.ticks)} ticks"
+    if order is None:
+        return ""
+    if fill.instrument != order.instrument or fill.side is not order.side:
+        return f"a fill of {fill.instrument} {fill.side.name}"
+    if order.filled + fill.lots > order.lots:
+        return f"filled {order.filled + fill.lots} lots of {order.lots} sent"
+    return ""
+
+
+def _short(number: int) -> str:
+    text = str(number)
+    return text if len(text) <= 24 else text[:24] + "..."

@@ -53,6 +53,8 @@ class Sight:
         self._ledger = parts.ledger
         self.clutch = ""
         self.stopping = False
+        self.flattening = False  # a person wants every holding closed, whatever it costs
+        self.recovering = False  # after a restart: not yet compared with the venues
         self.deaf: dict[tuple[str, str], None] = {}  # private sockets that are down, by venue
         # What the market answers by itself is not asked through another call.
         market = parts.market
@@ -153,6 +155,16 @@ class Sight:
         self, holding: Holding, reason: str, slack_bps: Decimal, patience: Nanos
     ) -> Intent | None:
         return close_intent(holding, self, reason, slack_bps, patience)
+
+    def may_exit(self, holding: str) -> bool:
+        return self._holdings.may_exit(holding)
+
+    def reduces(self, leg: IntentLeg) -> bool:
+        return self._groups.reduces(leg.instrument, leg.side, leg.lots)
+
+    def is_bounded(self, leg: IntentLeg) -> bool:
+        listed = self._market.instrument(leg.instrument)
+        return listed is not None and self._groups.bounded(listed, leg.side, leg.lots)
 
     def dust(self, base: Asset) -> Decimal:
         return self._holdings.dust(base)

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from oneprice.kernel import Book, Sweep
+from oneprice.model.commands import TimeInForce
 from oneprice.model.instrument import Instrument
 from oneprice.model.units import (
     BPS,
@@ -94,7 +95,11 @@ def scaled(card: BreakEvenCard, share: Decimal) -> BreakEvenCard:
 
 
 class IntentLeg(msgspec.Struct, frozen=True, kw_only=True):
-    """One order to be: never worse than `ticks`; `touch` is what was shown when we decided."""
+    """One order to be: never worse than `ticks`; `touch` is what was shown when we decided.
+
+    At most one leg of an intent may rest (GTC, POST_ONLY): it is placed first, and the others
+    follow what is filled of it.
+    """
 
     instrument: InstrumentId
     side: Side
@@ -102,6 +107,11 @@ class IntentLeg(msgspec.Struct, frozen=True, kw_only=True):
     lots: Lots
     touch: Ticks
     reduce_only: bool = False
+    time_in_force: TimeInForce = TimeInForce.IOC
+
+    @property
+    def rests(self) -> bool:
+        return self.time_in_force in (TimeInForce.GTC, TimeInForce.POST_ONLY)
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
@@ -324,12 +334,23 @@ class Discrepancy(Decision, frozen=True, kw_only=True, tag=True):
 class Alarmed(Decision, frozen=True, kw_only=True, tag=True):
     """Something that a person should hear of now; nothing follows from it by itself."""
 
-    kind: str  # unhedged dust recovery kill ...
+    kind: str  # unhedged exit dust recovery kill ...
     subject: str
     text: str
 
 
-AnyDecision = IntentJudged | GroupMoved | ClutchOpened | Discrepancy | Alarmed
+class Recovered(Decision, frozen=True, kw_only=True, tag=True):
+    """After a restart: everything that was open has been asked for and ended, and the venues
+    have been compared with our books. With a difference the clutch is open."""
+
+    orders: int  # asked for, since nobody knew what became of them
+    groups: tuple[str, ...]  # were in flight: completed where balanced, else given back
+    holdings: tuple[str, ...]  # still ours
+    differences: tuple[str, ...]
+    ms: int  # from the first question to here, milliseconds
+
+
+AnyDecision = IntentJudged | GroupMoved | ClutchOpened | Discrepancy | Alarmed | Recovered
 
 
 class Opportunity(msgspec.Struct, frozen=True, kw_only=True):
