@@ -3,11 +3,17 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+from oneprice.core.ledger import WHOLE_DIGITS_MAX
 from oneprice.core.strategy import Fees
-from oneprice.model.events import BalanceReported, FeesReported, PositionReported
+from oneprice.model.events import (
+    BalanceReported,
+    FeesReported,
+    OrderFilled,
+    PositionReported,
+)
 from oneprice.model.instrument import Instrument
 from oneprice.model.settings import EngineSettings
-from oneprice.model.units import Asset, InstrumentId, Nanos
+from oneprice.model.units import MILLI, Asset, InstrumentId, Lots, Nanos
 
 WalletKey = tuple[str, str, Asset]  # venue, wallet, asset
 MarketKey = tuple[str, str]  # venue, market
@@ -24,7 +30,9 @@ class Accounts:
         self.balances: dict[WalletKey, BalanceReported] = {}
         self.positions: dict[InstrumentId, PositionReported] = {}
         self.markets: dict[MarketKey, bool] = {}  # asked about; True once checked
-        self.checked_at: dict[MarketKey, Nanos] = {}
+        self.checked_at: dict[MarketKey, Nanos] = {}  # for the first time
+        self.told_at: dict[MarketKey, Nanos] = {}  # in full, lately
+        self.accepted: dict[InstrumentId, Nanos] = {}  # when a person took the venue's position
 
     def hear(self, event: FeesReported | BalanceReported | PositionReported) -> bool:
         """Keep a statement; True where it is news."""
@@ -37,6 +45,9 @@ class Accounts:
                 self._fees_of.clear()
                 return known != fees
             case BalanceReported():
+                total = event.total
+                if not total.is_finite() or total.adjusted() >= WHOLE_DIGITS_MAX:
+                    return False  # no statement at all; Reconcile names it
                 before = self.balances.get((event.venue, event.wallet, event.asset))
                 self.balances[event.venue, event.wallet, event.asset] = event
                 return before is None or before.total != event.total
@@ -73,6 +84,19 @@ class Accounts:
         """The markets whose check tells about a wallet."""
         found = [m for v, m in self.markets if v == venue and self.wallet_of(v, m) == wallet]
         return found or [m for v, m in self.markets if v == venue]
+
+    def counts(self, fill: OrderFilled, instrument: Instrument) -> bool:
+        """Whether a fill of nobody's order changes what was opened; one from before is in it."""
+        checked = self.checked_at.get((instrument.venue, instrument.market))
+        if checked is None or not self.is_checked(instrument):
+            return False
+        opened = max(checked, self.accepted.get(instrument.id, checked))
+        return not 0 < fill.venue_ms < opened // MILLI
+
+    def lots(self, instrument: InstrumentId) -> Lots | None:
+        """A position as its venue last told it; None where it never did."""
+        told = self.positions.get(instrument)
+        return None if told is None else told.lots
 
     def reported(self, key: WalletKey) -> Decimal | None:
         told = self.balances.get(key)

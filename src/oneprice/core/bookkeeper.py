@@ -1,18 +1,56 @@
-"""The bookkeeper: turns fills and settlements into postings, each under its group."""
+"""The bookkeeper: turns fills, settlements and statement lines into postings of their group."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
-from oneprice.core.ledger import STRAY, FillFacts
+from oneprice.core.account import WalletKey
+from oneprice.core.ledger import (
+    BASIS,
+    BORROW,
+    CORRECTION,
+    FEES,
+    FUNDING,
+    LEGGING,
+    QUANTUM,
+    STRAY,
+    Account,
+    CannotBook,
+    FillFacts,
+    check_bookable,
+)
 from oneprice.core.orders import Order
-from oneprice.core.sight import Parts
-from oneprice.model.events import FundingBooked, OrderFilled
-from oneprice.model.units import ZERO, InstrumentId, Money, Nanos
+from oneprice.core.sight import DAY, Parts
+from oneprice.core.strategy import Discrepancy, Forecast
+from oneprice.model.events import Event, FundingBooked, OrderFilled, StatementLine
+from oneprice.model.instrument import Instrument, Payoff
+from oneprice.model.units import (
+    EXACT,
+    MILLI,
+    ROUNDED,
+    ZERO,
+    Asset,
+    InstrumentId,
+    Money,
+    Nanos,
+    Side,
+)
 
 GROUPS_KEPT = 5_000  # finished groups whose profit can still be asked for one by one
 RECORDS_KEPT = 50_000  # settlement records remembered against doubles
 SETTLEMENTS_KEPT = 1_000  # settlements kept for people
+ESTIMATES_KEPT = 10_000  # fills whose fee the venue has not told yet
+DAYS_KEPT = 5_000  # days times instruments, of settlements summed up
+
+# The cause of what only a statement tells. A liquidation costs what a lost leg costs.
+CAUSE_OF_LINE = {
+    "interest": BORROW,
+    "delivery": BASIS,  # what a delivery moved beyond its fill
+    "liquidation": LEGGING,
+    "correction": CORRECTION,
+}
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,8 +63,58 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     asset: str
 
 
+class FundingDay(msgspec.Struct, kw_only=True):
+    """The settlements of one instrument on one UTC day: booked, beside what was expected."""
+
+    day: int  # since 1970
+    instrument: InstrumentId
+    asset: Asset
+    settlements: int = 0
+    booked: Money = ZERO
+    expected: Money = ZERO  # of those that something was expected of
+    unexpected: int = 0  # settlements without an estimate, and `unestimated` what they came to
+    unestimated: Money = ZERO
+
+    @property
+    def surprise(self) -> Money:
+        """Booked beyond what was expected, of the settlements that have an estimate."""
+        return self.booked - self.unestimated - self.expected
+
+
+class Correction(Event, frozen=True, kw_only=True, tag=True):
+    """What a wallet holds more (below zero: less) than our fills and settlements come to, by the
+    venue's own statement: it rounds each, we do not."""
+
+    venue: str
+    wallet: str
+    asset: Asset
+    amount: Money
+
+
+class Tally(msgspec.Struct):
+    """What our own fills and settlements did to one asset of one wallet."""
+
+    booked: Money = ZERO
+    roundings: int = 0  # that the venue may have made on the way
+    last_ms: int = 0  # the venue's time of the latest
+    corrected: Money = ZERO
+
+
+class _Estimate(msgspec.Struct, frozen=True):
+    """A fee as worked out from our tier, where the venue had not told it."""
+
+    group: str
+    wallet: Account
+    fee: Money
+    asset: Asset
+
+
 class Bookkeeper:
-    """Writes the ledger; knows which group every order belongs to."""
+    """Writes the ledger; knows which group every order belongs to.
+
+    `found` names what no ledger can keep; `corrected` what `correct` booked. Both are drained
+    by whoever records them.
+    """
 
     def __init__(self, parts: Parts) -> None:
         self._market = parts.market
@@ -35,8 +123,16 @@ class Bookkeeper:
         self._ledger = parts.ledger
         self._roots: OrderedDict[str, str] = OrderedDict()
         self._finished: OrderedDict[str, None] = OrderedDict()
-        self._records: OrderedDict[tuple[InstrumentId, str], None] = OrderedDict()
+        self._records: OrderedDict[tuple[str, ...], None] = OrderedDict()
+        self._estimates: OrderedDict[tuple[InstrumentId, str, Side], _Estimate] = OrderedDict()
+        self._funding_days: OrderedDict[tuple[int, InstrumentId], FundingDay] = OrderedDict()
+        self.tallies: dict[WalletKey, Tally] = {}
         self.settlements: list[Settlement] = []
+        self.found: list[Discrepancy] = []
+        self.corrected: list[Correction] = []
+        self.muted = False  # in a recall corrections come from the record
+
+    # Groups --------------------------------------------------------------------------------
 
     def adopt(self, group: str, root: str) -> None:
         """From now on the fills of a group are the profit of `root`."""
@@ -57,57 +153,232 @@ class Bookkeeper:
             oldest, _ = self._finished.popitem(last=False)
             self._ledger.forget(oldest)
 
+    # Fills ---------------------------------------------------------------------------------
+
     def fill(self, order: Order | None, fill: OrderFilled) -> None:
-        """Post one counted execution."""
+        """Post one counted execution; what cannot be booked of it is named in `found`."""
         listed = self._market.known_instrument(fill.instrument)
-        root = self._roots.get(order.group, STRAY) if order is not None else STRAY
-        self._ledger.fill(
-            FillFacts(
-                instrument=listed,
-                wallet=self._accounts.wallet_of(listed.venue, listed.market),
-                group=root,
-                side=fill.side,
-                ticks=fill.ticks,
-                lots=fill.lots,
-                decided=order.touch if order is not None else fill.ticks,
-                fee=fill.fee,
-                fee_asset=fill.fee_asset,
-                repair=order is not None and order.repair,
+        group = self._roots.get(order.group, STRAY) if order is not None else STRAY
+        wallet = self._accounts.wallet_of(listed.venue, listed.market)
+        try:
+            if fill.lots <= 0 or fill.ticks <= 0:
+                raise CannotBook(f"{fill.lots} lots at {fill.ticks} ticks")
+            postings = self._ledger.fill(
+                FillFacts(
+                    instrument=listed,
+                    wallet=wallet,
+                    group=group,
+                    side=fill.side,
+                    ticks=fill.ticks,
+                    lots=fill.lots,
+                    decided=order.touch if order is not None else fill.ticks,
+                    fee=self._fee(fill),
+                    fee_asset=fill.fee_asset,
+                    repair=order is not None and order.repair,
+                )
             )
-        )
+        except CannotBook as error:
+            self._cannot_book(f"{fill.instrument} fill {fill.fill_id}", error)
+            return
+        account: Account = ("venue", listed.venue, wallet)
+        if not fill.fee_known:
+            key = (fill.instrument, fill.fill_id, fill.side)
+            self._estimates[key] = _Estimate(group, account, fill.fee, fill.fee_asset)
+            _forget_oldest(self._estimates, ESTIMATES_KEPT)
+        roundings = 1 + (fill.lots if listed.payoff is Payoff.INVERSE else 0)
+        for posting in postings:
+            if posting.account == account:
+                self._count(account, posting.asset, posting.amount, fill, roundings)
         self._market.remember(listed.id, listed.price(fill.ticks))
+
+    def _fee(self, fill: OrderFilled) -> Money:
+        """The fee as told; what was traded is booked whatever nonsense is told of its fee."""
+        try:
+            check_bookable(fill.fee, "fee")
+        except CannotBook as error:
+            self._cannot_book(f"{fill.instrument} fill {fill.fill_id}", error)
+            return ZERO
+        return fill.fee
+
+    def correct_fee(self, fill: OrderFilled) -> tuple[Money, Asset] | None:
+        """The fee of a fill that was booked by our tier is told now: book the difference, once.
+
+        What had stood there (fee, asset); None where nothing was estimated or nothing differs.
+        """
+        key = (fill.instrument, fill.fill_id, fill.side)
+        was = self._estimates.get(key)
+        if was is None or not fill.fee_known:
+            return None
+        del self._estimates[key]
+        if (was.fee, was.asset) == (fill.fee, fill.fee_asset):
+            return None
+        fee = self._fee(fill)
+        for asset, amount in ((was.asset, was.fee), (fill.fee_asset, fee.copy_negate())):
+            self._ledger.gain(FEES, was.wallet, asset, [(was.group, amount)])
+            self._count(was.wallet, asset, amount, fill, 0)
+        return was.fee, was.asset
+
+    def _count(
+        self,
+        account: Account,
+        asset: Asset,
+        amount: Money,
+        record: OrderFilled | FundingBooked,
+        roundings: int,
+    ) -> None:
+        tally = self.tallies.setdefault((account[1], account[2], asset), Tally())
+        tally.booked = EXACT.add(tally.booked, amount)
+        tally.roundings += roundings
+        tally.last_ms = max(tally.last_ms, record.venue_ms or record.at // MILLI)
+
+    # Settlements ---------------------------------------------------------------------------
 
     def funding(self, event: FundingBooked) -> bool:
         """Post a settlement once; those before the opening balance are in it already."""
-        key = (event.instrument, event.record_id)
-        if key in self._records:
+        if not self._first((FUNDING, event.instrument, event.asset, event.record_id)):
             return False
-        self._records[key] = None
-        if len(self._records) > RECORDS_KEPT:
-            self._records.popitem(last=False)
         listed = self._market.instrument(event.instrument)
         if listed is None or not self._accounts.is_checked(listed):
             return False
-        opened_ms = self._accounts.checked_at[listed.venue, listed.market] // 1_000_000
+        wallet = self._accounts.wallet_of(listed.venue, listed.market)
+        opened_ms = self._accounts.checked_at[listed.venue, listed.market] // MILLI
         if 0 < event.venue_ms < opened_ms:
             return False
-        wallet = (listed.venue, self._accounts.wallet_of(listed.venue, listed.market))
-        shares = self._holdings.share(event.instrument, event.amount)
-        self._ledger.funding(wallet, event.asset, shares)
-        rate = self._market.rate(event.asset)
+        account: Account = ("venue", listed.venue, wallet)
+        lots = self._ledger.lots(listed.id)
+        try:
+            check_bookable(event.amount, "amount")
+            shares = self._holdings.share(event.instrument, event.amount)
+            self._ledger.gain(FUNDING, account, event.asset, shares)
+        except (CannotBook, ArithmeticError) as error:
+            self._cannot_book(f"{event.instrument} funding {event.record_id}", error)
+            return False
+        self._count(account, event.asset, event.amount, event, 0)
+        rate = self._market.noted_rate(event.asset)
         for holding, amount in shares:
             self._holdings.funded(holding, amount * rate if rate is not None else ZERO)
-        forecast, mark = self._market.funding(listed.id), self._market.price(listed.id)
-        lots = self._ledger.lots(listed.id)
-        expected = listed.funding(mark, lots, forecast.rate) if forecast and mark else None
+        self._remember(event, self._expected(event, listed, lots))
+        return True
+
+    def _expected(self, event: FundingBooked, listed: Instrument, lots: int) -> Money | None:
+        mark = self._market.price(listed.id)
+        forecast = self._market.funding(listed.id)
+        # After its settlement a forecast speaks of the next one: the record's own rate is nearer.
+        rate = event.rate if event.rate and _is_past(event, forecast) else None
+        if rate is None and forecast is not None:
+            rate = forecast.rate
+        return listed.funding(mark, lots, rate) if mark and rate is not None else None
+
+    def _remember(self, event: FundingBooked, expected: Money | None) -> None:
         self.settlements.append(
             Settlement(
                 at=event.at,
-                instrument=listed.id,
+                instrument=event.instrument,
                 booked=event.amount,
                 expected=expected,
                 asset=event.asset,
             )
         )
         del self.settlements[:-SETTLEMENTS_KEPT]
+        number = (event.venue_ms * MILLI or event.at) // DAY
+        key = (number, event.instrument)
+        day = self._funding_days.get(key)
+        if day is None:
+            day = FundingDay(day=number, instrument=event.instrument, asset=event.asset)
+            self._funding_days[key] = day
+            _forget_oldest(self._funding_days, DAYS_KEPT)
+        day.settlements += 1
+        day.booked += event.amount
+        day.expected += expected if expected is not None else ZERO
+        if expected is None:
+            day.unexpected += 1
+            day.unestimated += event.amount
+
+    def funding_days(self) -> Sequence[FundingDay]:
+        """The daily sum check: what was booked of each instrument beside what was expected."""
+        return list(self._funding_days.values())
+
+    # Statements ----------------------------------------------------------------------------
+
+    def line(self, event: StatementLine) -> None:
+        """Post a statement line of a kind that nothing else tells, once."""
+        if not self._first(("line", event.venue, event.wallet, event.asset, event.record_id)):
+            return
+        account: Account = ("venue", event.venue, event.wallet)
+        try:
+            check_bookable(event.amount, "amount")
+            if event.kind == "transfer":
+                self._ledger.transfer(account, event.asset, event.amount)
+                self._ledger.value_openings(self._market.noted_rate)
+            else:
+                cause = CAUSE_OF_LINE[event.kind]
+                self._ledger.gain(cause, account, event.asset, self._shares(event))
+        except (CannotBook, ArithmeticError) as error:
+            self._cannot_book(f"{event.venue}/{event.wallet} line {event.record_id}", error)
+
+    def _shares(self, event: StatementLine) -> Sequence[tuple[str, Money]]:
+        """Whose a line is: of who holds its instrument, or owes the coin that bears interest."""
+        if event.instrument:
+            return self._holdings.share(event.instrument, event.amount)
+        owed = self._owing(event.venue, event.asset) if event.kind == "interest" else []
+        total = sum((coins for _, coins in owed), ZERO)
+        shares: list[tuple[str, Money]] = []
+        rest = event.amount
+        for group, coins in owed[:-1]:
+            part = ROUNDED.divide(ROUNDED.multiply(event.amount, coins), total).quantize(QUANTUM)
+            shares.append((group, part))
+            rest = EXACT.subtract(rest, part)
+        return [*shares, (owed[-1][0] if owed else STRAY, rest)]
+
+    def _owing(self, venue: str, asset: Asset) -> list[tuple[str, Money]]:
+        """Holdings that sold a coin which they did not have, and how much of it."""
+        found: list[tuple[str, Money]] = []
+        for holding in self._holdings.of(""):
+            for leg in holding.legs:
+                listed = self._market.known_instrument(leg.instrument)
+                is_loan = listed.payoff is Payoff.SPOT and leg.lots < 0
+                if is_loan and (listed.venue, listed.base) == (venue, asset):
+                    found.append((holding.id, abs(leg.lots) * listed.lot))
+        return found
+
+    def correct(self, correction: Correction) -> None:
+        """Follow the venue's statement in what it rounded; nobody's profit in particular."""
+        c = correction
+        self._ledger.gain(CORRECTION, ("venue", c.venue, c.wallet), c.asset, [(STRAY, c.amount)])
+        tally = self.tallies.setdefault((c.venue, c.wallet, c.asset), Tally())
+        tally.booked = EXACT.add(tally.booked, c.amount)
+        tally.corrected = EXACT.add(tally.corrected, c.amount)
+        if not self.muted:
+            self.corrected.append(c)
+
+    # Records -------------------------------------------------------------------------------
+
+    def _first(self, record: tuple[str, ...]) -> bool:
+        """Each record counts once, by venue, wallet, asset and its id there."""
+        if record in self._records:
+            return False
+        self._records[record] = None
+        _forget_oldest(self._records, RECORDS_KEPT)
         return True
+
+    def _cannot_book(self, subject: str, error: Exception) -> None:
+        self.found.append(
+            Discrepancy(
+                at=self._market.now,
+                kind="booking",
+                subject=subject,
+                expected="an amount that can be booked",
+                found=str(error) or type(error).__name__,
+            )
+        )
+
+
+def _is_past(event: FundingBooked, forecast: Forecast | None) -> bool:
+    """Whether a forecast is not (any more) of this settlement."""
+    told_ms = event.venue_ms or event.at // MILLI
+    return forecast is None or forecast.due // MILLI > told_ms
+
+
+def _forget_oldest(kept: OrderedDict[Any, Any], at_most: int) -> None:
+    if len(kept) > at_most:
+        kept.popitem(last=False)

@@ -10,10 +10,11 @@ there to the wallet, by average cost as venues do it (Bybit "closed P&L", Binanc
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 
 import msgspec
 
+from oneprice.core.days import WIDE, Days
 from oneprice.model.instrument import Instrument, Payoff
 from oneprice.model.units import EXACT, ROUNDED, ZERO, Asset, InstrumentId, Money, Side
 
@@ -22,14 +23,17 @@ Rates = Callable[[Asset], Decimal | None]
 
 BASIS, FUNDING, FEES, SLIPPAGE = "basis", "funding", "fees", "slippage"
 LEGGING, BORROW, CURRENCY = "legging", "borrow", "currency"
-CAUSES = (BASIS, FUNDING, FEES, SLIPPAGE, LEGGING, BORROW)  # currency is a revaluation
+CORRECTION = "correction"  # what a venue booked otherwise than we reckoned: its roundings, gifts
+# Currency is a revaluation, and no postings stand behind it.
+CAUSES = (BASIS, FUNDING, FEES, SLIPPAGE, LEGGING, BORROW, CORRECTION)
 OPENING: Account = ("opening",)
 STRAY = "stray"  # the group of what no group of ours explains
 
 LOTS = "lots:"
 QUANTUM = Decimal("1E-16")  # quotients are rounded once, to this
-# Products of balances and rates, exact for reports: nothing may be rounded away in a sum.
-WIDE = Context(prec=200, traps=[InvalidOperation, Inexact])
+DECIMALS_MAX = 18  # of an amount that can be booked; a coin is divided into no more
+WHOLE_DIGITS_MAX = 15  # before its decimal point
+_LOOSE = Context(prec=100, traps=[InvalidOperation])
 
 
 class Posting(msgspec.Struct, frozen=True):
@@ -38,6 +42,10 @@ class Posting(msgspec.Struct, frozen=True):
     account: Account
     asset: Asset
     amount: Decimal
+
+
+class CannotBook(ValueError):
+    """An amount that no ledger can keep exactly: not a number, absurdly large, too fine."""
 
 
 class FillFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +73,8 @@ class Ledger:
         self._causes: dict[str, dict[Asset, Decimal]] = {cause: {} for cause in CAUSES}
         self._opening_value = ZERO
         self._unvalued: dict[Asset, Decimal] = {}
-        self._day: tuple[int, Money] = (-1, ZERO)
+        self._transferred: dict[tuple[Account, Asset], Decimal] = {}
+        self._days = Days()
         self.postings = 0
 
     # Reading -----------------------------------------------------------------------------
@@ -116,30 +125,53 @@ class Ledger:
     # Posting -----------------------------------------------------------------------------
 
     def post(self, postings: Sequence[Posting]) -> None:
-        """Book one set; it must sum to zero in every asset, and is booked whole or not at all."""
+        """Book one set; it must sum to zero in every asset, and is booked whole or not at all.
+
+        Raises CannotBook where a balance could not be kept to its last digit.
+        """
         sums: dict[Asset, Decimal] = {}
-        for line in postings:
-            sums[line.asset] = EXACT.add(sums.get(line.asset, ZERO), line.amount)
+        balances: dict[tuple[Account, Asset], Decimal] = {}
+        causes: dict[tuple[str, Asset], Decimal] = {}
+        try:
+            for account, asset, amount in ((p.account, p.asset, p.amount) for p in postings):
+                if not amount:
+                    continue
+                sums[asset] = EXACT.add(sums.get(asset, ZERO), amount)
+                kept = balances.get((account, asset), self.balance(account, asset))
+                balances[account, asset] = EXACT.add(kept, amount)
+                if account[0] == "cause":
+                    cause = account[1]
+                    kept = causes.get((cause, asset), self._causes[cause].get(asset, ZERO))
+                    causes[cause, asset] = EXACT.add(kept, amount)
+        except ArithmeticError:
+            raise CannotBook(f"{asset} {amount}: more digits than a balance can keep") from None
         assert not any(sums.values()), f"a posting set must sum to zero: {sums}"
-        for line in postings:
-            if not line.amount:
-                continue
-            assets = self._balances.setdefault(line.account, {})
-            if line.account[0] in ("venue", "position"):
-                self._real[line.account] = assets
-            assets[line.asset] = EXACT.add(assets.get(line.asset, ZERO), line.amount)
-            if line.account[0] == "cause":
-                causes = self._causes[line.account[1]]
-                causes[line.asset] = EXACT.add(causes.get(line.asset, ZERO), line.amount)
+        for (account, asset), balance in balances.items():
+            assets = self._balances.setdefault(account, {})
+            assets[asset] = balance
+            if account[0] in ("venue", "position"):
+                self._real[account] = assets
+        for (cause, asset), balance in causes.items():
+            self._causes[cause][asset] = balance
         self.postings += 1
 
     def open(self, account: Account, asset: Asset, amount: Decimal) -> None:
-        """Something that is there without any doing of ours: opening, deposit, withdrawal."""
+        """Something that is there without any doing of ours."""
         self.post(
             [Posting(account, asset, amount), Posting(OPENING, asset, amount.copy_negate())],
         )
         if amount:
             self._unvalued[asset] = EXACT.add(self._unvalued.get(asset, ZERO), amount)
+
+    def transfer(self, account: Account, asset: Asset, amount: Decimal) -> None:
+        """Deposit, withdrawal, or one side of a move between wallets: equity, never profit."""
+        self.open(account, asset, amount)
+        key = (account, asset)
+        self._transferred[key] = EXACT.add(self._transferred.get(key, ZERO), amount)
+
+    def transferred(self) -> Mapping[tuple[Account, Asset], Decimal]:
+        """What came in (above zero) and went out of each account since it was opened."""
+        return dict(self._transferred)
 
     def value_openings(self, rates: Rates) -> None:
         """Value what was opened, at the first rate known after it."""
@@ -154,8 +186,20 @@ class Ledger:
         """Assets opened for which no rate has been known yet; equity leaves them out."""
         return list(self._unvalued)
 
-    def fill(self, facts: FillFacts) -> None:
-        """One execution: an exchange, its difference to the decision, its fee, its profit."""
+    def fill(self, facts: FillFacts) -> Sequence[Posting]:
+        """One execution: an exchange, its difference to the decision, its fee, its profit.
+
+        What was booked; raises CannotBook, and books nothing, where an amount is too fine.
+        """
+        try:
+            postings = self._fill(facts)
+        except ArithmeticError:
+            size = f"{facts.lots} lots at {facts.ticks} ticks"
+            raise CannotBook(f"{facts.instrument.id} {size}: too many digits") from None
+        self.post(postings)
+        return postings
+
+    def _fill(self, facts: FillFacts) -> list[Posting]:
         real, flows = _exchange(facts)
         why = ("cause", LEGGING if facts.repair else SLIPPAGE, facts.group)
         basis = ("cause", BASIS, facts.group)
@@ -172,7 +216,7 @@ class Ledger:
             realised = self._realised(facts, flows)
             postings.append(Posting(real, settle, realised.copy_negate()))
             postings.append(Posting(wallet, settle, realised))
-        self.post(postings)
+        return postings
 
     def _realised(
         self, facts: FillFacts, flows: Sequence[tuple[Asset, Decimal, Decimal]]
@@ -190,15 +234,14 @@ class Ledger:
         opened = _share(flow, facts.lots - closed, facts.lots)
         return EXACT.subtract(EXACT.add(cash, flow), EXACT.add(kept, opened))
 
-    def funding(
-        self, wallet: tuple[str, str], asset: Asset, shares: Sequence[tuple[str, Money]]
+    def gain(
+        self, cause: str, wallet: Account, asset: Asset, shares: Sequence[tuple[str, Money]]
     ) -> None:
-        """A settlement from the venue's own record, shared among the groups that held it."""
-        account = ("venue", *wallet)
+        """What a venue's record gave to (below zero: took from) a wallet, shared among groups."""
         postings: list[Posting] = []
         for group, amount in shares:
-            postings.append(Posting(account, asset, amount))
-            postings.append(Posting(("cause", FUNDING, group), asset, amount.copy_negate()))
+            postings.append(Posting(wallet, asset, amount))
+            postings.append(Posting(("cause", cause, group), asset, amount.copy_negate()))
         self.post(postings)
 
     def move_to_legging(self, group: str) -> None:
@@ -246,15 +289,38 @@ class Ledger:
             rest = WIDE.subtract(rest, amount)
         return rest
 
+    # Days --------------------------------------------------------------------------------
+
+    def turn_day(self, day: int, rates: Rates) -> dict[Asset, Decimal]:
+        """From now on it is this day (since 1970, UTC); to be told before its first posting.
+
+        The rates at which the old day was closed: the same rates close it the same way again.
+        """
+        if day <= self._days.today:
+            return {}
+        valued = [*self._causes.values(), self._balances.get(OPENING, {})]
+        assets = dict.fromkeys(asset for there in valued for asset in there)
+        taken = {asset: rate for asset in assets if (rate := rates(asset)) is not None}
+        self._days.turn(day, self.profit(taken.get))
+        return taken
+
+    def profit_of_day(self, day: int, rates: Rates) -> dict[str, Money]:
+        """Profit by cause of one day (since 1970, UTC); today's at the given rates."""
+        return self._days.profit(day, self.profit(rates))
+
+    def profit_by_day(self, rates: Rates) -> dict[int, dict[str, Money]]:
+        """Of every day on which there was a look; they add up to `profit`, cause by cause."""
+        return self._days.all(self.profit(rates))
+
     def today(self, day: int, rates: Rates) -> Money:
-        """Profit since the first look on this day, without currency revaluation."""
+        """Profit since this day began, without currency revaluation."""
+        self.turn_day(day, rates)
         total = ZERO
-        for assets in self._causes.values():
+        for cause, assets in self._causes.items():
+            total = WIDE.subtract(total, self._days.begun.get(cause, ZERO))
             if assets:
                 total = WIDE.subtract(total, _value(assets, rates, self._unvalued))
-        if self._day[0] != day:
-            self._day = (day, total)
-        return WIDE.subtract(total, self._day[1])
+        return total
 
     def forget(self, group: str) -> None:
         """Fold a finished group into the totals, where its causes are counted already."""
@@ -264,6 +330,26 @@ class Ledger:
             kept = self._balances.setdefault(("cause", cause, ""), {})
             for asset, amount in lines.items():
                 kept[asset] = EXACT.add(kept.get(asset, ZERO), amount)
+
+
+def check_bookable(amount: Decimal, what: str, decimals: int = DECIMALS_MAX) -> None:
+    """Raises CannotBook for what a venue says that is no amount of any coin."""
+    if amount.is_finite():
+        _, digits, exponent = amount.as_tuple()
+        assert isinstance(exponent, int)
+        zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))  # refine nothing
+        fits = exponent + zeros >= -decimals and amount.adjusted() < WHOLE_DIGITS_MAX
+        if fits or not amount:
+            return
+    raise CannotBook(f"{what} {str(amount)[:40]}")
+
+
+def kept(amount: Decimal) -> Decimal:
+    """The nearest amount that can be booked: no coin is divided further."""
+    exponent = amount.as_tuple().exponent
+    if isinstance(exponent, int) and exponent >= -DECIMALS_MAX:
+        return amount
+    return _LOOSE.quantize(amount, Decimal((0, (1,), -DECIMALS_MAX)))
 
 
 def lots_value(instrument: Instrument, mark: Decimal) -> Decimal:

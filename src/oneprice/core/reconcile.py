@@ -1,18 +1,30 @@
 """Reconcile: the venue's statements are assertions about our ledger.
 
 At start they open the ledger. Later a difference is first given time (messages under way), then
-the venue is asked again, and only a difference that outlives the questions is a Discrepancy. It
-opens the clutch and stays until a person accepts it.
+the venue is asked again, for the account and for the statement of the wallet, whose lines may
+explain it (a deposit, interest). Only a difference that outlives the questions is a Discrepancy:
+a balance out of nothing is named, and is in no equity. It opens the clutch and stays until a
+person accepts it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
 
 from oneprice.core.account import Accounts, MarketKey, WalletKey
-from oneprice.core.ledger import LOTS, Ledger, lots_value
+from oneprice.core.bookkeeper import Bookkeeper
+from oneprice.core.ledger import (
+    LOTS,
+    Account,
+    CannotBook,
+    Ledger,
+    check_bookable,
+    kept,
+    lots_value,
+)
 from oneprice.core.market import Market
+from oneprice.core.statement import Statements
 from oneprice.core.strategy import Discrepancy
 from oneprice.model.commands import AnyCommand, ClearTimer, QueryAccount, SetTimer
 from oneprice.model.events import (
@@ -20,15 +32,32 @@ from oneprice.model.events import (
     BalanceReported,
     OpenOrderReported,
     PositionReported,
+    StatementLine,
+    StatementTold,
 )
 from oneprice.model.instrument import split_id
 from oneprice.model.settings import ReconcileSettings
-from oneprice.model.units import BPS, EXACT, MILLI, ZERO, InstrumentId, Money, Nanos, plain
+from oneprice.model.units import (
+    BPS,
+    EXACT,
+    MILLI,
+    ZERO,
+    Asset,
+    InstrumentId,
+    Lots,
+    Money,
+    Nanos,
+    plain,
+)
 
 CHECK_TIMER = "check/"
 AUDIT_TIMER = "audit"
+STATEMENTS = "statements"  # the name of the regular question, where doubts have their subject's
+
+TOTAL_DECIMALS_MAX = 40  # of a balance: it is compared, not booked
 
 Subject = WalletKey | InstrumentId
+Opening = tuple[Account, Asset, Decimal]
 
 
 class Doubt(msgspec.Struct):
@@ -49,15 +78,18 @@ class Reconcile:
         accounts: Accounts,
         ledger: Ledger,
         is_busy: Callable[[str, InstrumentId], bool],
+        books: Bookkeeper,
     ) -> None:
         self._settings = settings
         self._market = market
         self._accounts = accounts
         self._ledger = ledger
         self._is_busy = is_busy
-        self._opened: dict[Subject, None] = {}
+        self._opened: dict[Subject, Nanos] = {}
         self._doubts: dict[str, Doubt] = {}
-        self.found: list[Discrepancy] = []
+        self._asking = False
+        self.statements = Statements(market, accounts, books, self._opened_at, is_busy)
+        self.found: list[Discrepancy] = books.found  # one list: what differs, and what is no sum
 
     # Asking ------------------------------------------------------------------------------
 
@@ -78,7 +110,17 @@ class Reconcile:
 
     def set_audit(self) -> list[AnyCommand]:
         due = self._market.now + self._settings.audit_ms * MILLI
-        return [SetTimer(timer=AUDIT_TIMER, due=Nanos(due))]
+        timers: list[AnyCommand] = [SetTimer(timer=AUDIT_TIMER, due=Nanos(due))]
+        if not self._asking:
+            self._asking = True
+            timers += self._set_statements()
+        return timers
+
+    def _set_statements(self) -> list[AnyCommand]:
+        if not self._settings.statement_ms:
+            return []
+        due = Nanos(self._market.now + self._settings.statement_ms * MILLI)
+        return [SetTimer(timer=CHECK_TIMER + STATEMENTS, due=due)]
 
     # Statements --------------------------------------------------------------------------
 
@@ -96,17 +138,32 @@ class Reconcile:
             # Not told at start means flat: what is told later is compared, never opened.
             if first and split_id(told.instrument)[:2] == key:
                 self._open_position(told)
-        self._ledger.value_openings(self._market.rate)
+        self._ledger.value_openings(self._market.noted_rate)
         return []
 
     def balance(self, event: BalanceReported) -> list[AnyCommand]:
         key = (event.venue, event.wallet, event.asset)
+        try:
+            check_bookable(event.total, "total", TOTAL_DECIMALS_MAX)
+        except CannotBook as error:
+            self._tell("balance", "/".join(key), "an amount", str(error))
+            return []
         if key not in self._opened:
             if not self._started(event.venue, event.wallet):
                 return []
             # Not told at start means that there was none.
-            self._opened[key] = None
+            self._opened[key] = self._opened_at(key) or event.at
         return self._compare(key)
+
+    def line(self, event: StatementLine) -> list[AnyCommand]:
+        """One line of a venue's statement: booked where nothing else tells it."""
+        self.statements.line(event)
+        return []
+
+    def told(self, event: StatementTold) -> list[AnyCommand]:
+        """A statement has been told in full: what it rounded is followed."""
+        self.statements.told(event)
+        return []
 
     def position(self, event: PositionReported) -> list[AnyCommand]:
         venue, market, _ = split_id(event.instrument)
@@ -127,17 +184,27 @@ class Reconcile:
         told = [self._accounts.markets.get((venue, market)) for market in markets]
         return bool(told) and all(told)
 
+    def _opened_at(self, key: WalletKey) -> Nanos | None:
+        """Since when the ledger keeps an asset: what happened before is in its opening."""
+        told = self._opened.get(key)
+        if told is not None:
+            return told
+        markets = self._accounts.markets_of(key[0], key[1])
+        checked = [self._accounts.checked_at.get((key[0], market)) for market in markets]
+        known = [at for at in checked if at is not None]
+        return max(known) if known and len(known) == len(checked) else None
+
     def _open_balance(self, key: WalletKey) -> None:
         if key in self._opened:
             return
-        self._opened[key] = None
         told = self._accounts.balances[key]
-        self._ledger.open(("venue", key[0], key[1]), key[2], told.total)
+        self._opened[key] = told.at
+        self._ledger.open(("venue", key[0], key[1]), key[2], kept(told.total))
 
     def _open_position(self, told: PositionReported) -> None:
         if told.instrument in self._opened:
             return
-        self._opened[told.instrument] = None
+        self._opened[told.instrument] = told.at
         listed = self._market.instrument(told.instrument)
         if not told.lots:
             return
@@ -145,9 +212,16 @@ class Reconcile:
             self._tell("position", told.instrument, "0", str(told.lots))
         account = ("position", told.instrument)
         self._ledger.open(account, LOTS + told.instrument, Decimal(told.lots))
-        if listed is not None and told.entry:
+        if listed is None or not told.entry:
+            return
+        try:
+            check_bookable(told.entry, "entry", TOTAL_DECIMALS_MAX)
             cash = (lots_value(listed, told.entry) * told.lots).copy_negate()
-            self._ledger.open(account, listed.settle, cash)
+            check_bookable(kept(cash), "cost")
+        except (CannotBook, ArithmeticError) as error:
+            self._tell("position", told.instrument, "an entry price", str(error))
+            return
+        self._ledger.open(account, listed.settle, kept(cash))
 
     # Comparing ---------------------------------------------------------------------------
 
@@ -167,6 +241,8 @@ class Reconcile:
     def timer(self, timer: str) -> list[AnyCommand]:
         """The grace of a doubt is over: agree by now, ask, or believe it."""
         name = timer.removeprefix(CHECK_TIMER)
+        if name == STATEMENTS:
+            return [*self.statements.questions(), *self._set_statements()]
         doubt = self._doubts.get(name)
         if doubt is None or doubt.believed:
             return []
@@ -181,27 +257,69 @@ class Reconcile:
             doubt.asks += 1
             return [*self._questions(subject), self._wait(name)]
         doubt.believed = True
-        expected, found = self._both(subject)
-        kind = "balance" if isinstance(subject, tuple) else "position"
-        self._tell(kind, name, plain(expected), plain(found))
+        self._tell_difference(subject)
         return []
 
-    def accept(self) -> None:
-        """A person says that the venue is right: the ledger is opened anew by the difference."""
+    def _tell_difference(self, subject: Subject) -> None:
+        expected, found = self._both(subject)
+        kind = "balance" if isinstance(subject, tuple) else "position"
+        self._tell(kind, _name(subject), plain(expected), plain(found))
+
+    def accept(self) -> list[Opening]:
+        """A person says that the venue is right: the ledger is opened anew by the difference.
+        What was opened, account by account."""
+        openings: list[Opening] = []
         for name, doubt in list(self._doubts.items()):
             subject = doubt.subject
             expected, found = self._both(subject)
-            difference = EXACT.subtract(found, expected)
+            difference = EXACT.subtract(kept(found), expected)
             if isinstance(subject, tuple):
-                self._ledger.open(("venue", subject[0], subject[1]), subject[2], difference)
+                openings.append((("venue", subject[0], subject[1]), subject[2], difference))
             else:
-                self._ledger.open(("position", subject), LOTS + subject, difference)
+                openings.append((("position", subject), LOTS + subject, difference))
                 listed, price = self._market.instrument(subject), self._market.price(subject)
                 if listed is not None and price:
                     cash = (lots_value(listed, price) * difference).copy_negate()
-                    self._ledger.open(("position", subject), listed.settle, cash)
+                    openings.append((("position", subject), listed.settle, cash))
             del self._doubts[name]
-        self._ledger.value_openings(self._market.rate)
+        for opening in openings:
+            self._ledger.open(*opening)
+        self._ledger.value_openings(self._market.noted_rate)
+        return openings
+
+    def differences(self, asked: Mapping[MarketKey, Nanos]) -> list[Subject]:
+        """Wallets and positions of which the venues, asked then, say other than our books. What
+        a venue did not mention since is not there."""
+        wallets = dict.fromkeys([*self._ledger.wallets(), *self._accounts.balances])
+        positions = dict.fromkeys([*self._ledger.positions(), *self._accounts.positions])
+        found: list[Subject] = []
+        for wallet in wallets:
+            told = self._accounts.balances.get(wallet)
+            markets = self._accounts.markets_of(wallet[0], wallet[1])
+            since = [asked[wallet[0], m] for m in markets if (wallet[0], m) in asked]
+            if since and told is not None and told.at < min(since):
+                self._accounts.hear(msgspec.structs.replace(told, at=max(since), total=ZERO))
+            if since and not self._agrees(wallet):
+                found.append(wallet)
+        for instrument in positions:
+            held = self._accounts.positions.get(instrument)
+            at = asked.get(split_id(instrument)[:2])
+            if at is not None and held is not None and held.at < at:
+                self._accounts.hear(msgspec.structs.replace(held, at=at, lots=Lots(0)))
+            if at is not None and not self._agrees(instrument):
+                found.append(instrument)
+        return found
+
+    def believe(self, subjects: Sequence[Subject]) -> None:
+        """Differences that were looked at often enough: each is told, and waits for a person."""
+        for subject in subjects:
+            self._doubts[_name(subject)] = Doubt(subject, believed=True)
+            self._tell_difference(subject)
+
+    def forget_doubts(self) -> None:
+        """After a recall: the venues are asked anew, and what they say then is compared."""
+        self._doubts.clear()
+        self.found.clear()
 
     def _wait(self, name: str) -> SetTimer:
         due = Nanos(self._market.now + self._settings.grace_ms * MILLI)
@@ -210,11 +328,13 @@ class Reconcile:
     def _questions(self, subject: Subject) -> list[AnyCommand]:
         if isinstance(subject, tuple):
             venue = subject[0]
+            asked: list[AnyCommand] = [*self.statements.questions(venue, subject[1])]
             markets = list(self._accounts.markets_of(venue, subject[1]))[:1]
         else:
             venue, market, _ = split_id(subject)
-            markets = [market]
-        return [QueryAccount(venue=venue, market=market) for market in markets]
+            markets, asked = [market], []
+        # The statement first: when the balance is told again its lines are booked.
+        return [*asked, *(QueryAccount(venue=venue, market=market) for market in markets)]
 
     def _agrees(self, subject: Subject) -> bool:
         expected, found = self._both(subject)

@@ -1,10 +1,12 @@
 """The report: what people may ask an engine. Reading it never changes what will be decided."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
+from oneprice.core.bookkeeper import FundingDay
 from oneprice.core.gate import Gate
-from oneprice.core.orders import Orders
+from oneprice.core.ledger import CAUSES, LOTS
+from oneprice.core.orders import Orders, OrderState
 from oneprice.core.sight import Parts, Sight
 from oneprice.core.strategy import (
     WOULD_TRADE,
@@ -14,8 +16,10 @@ from oneprice.core.strategy import (
     Holding,
     Intent,
     Opportunity,
+    Recovered,
     Strategy,
 )
+from oneprice.core.unhedged import UnhedgedReport
 from oneprice.model.units import Asset, InstrumentId, Lots, Money
 
 DISCREPANCIES_KEPT = 1_000
@@ -41,6 +45,9 @@ class Report:
         self._ends: dict[str, int] = {}
         self._latest: dict[tuple[str, str], Opportunity] = {}
         self.discrepancies: list[Discrepancy] = []
+        self.recovered: Recovered | None = None  # how this start took up what was there
+        # Settlements by UTC day and instrument: what was booked, beside what was expected of it.
+        self.funding_by_day: Callable[[], Sequence[FundingDay]] = list
 
     # Written by the engine ---------------------------------------------------------------
 
@@ -65,6 +72,11 @@ class Report:
     # Read by people ----------------------------------------------------------------------
 
     @property
+    def recovering(self) -> bool:
+        """After a restart, until what is held was compared with the venues: no new risk."""
+        return self._sight.recovering
+
+    @property
     def clutch(self) -> str:
         """Why new risk has stopped; "" while the clutch is closed."""
         return self._sight.clutch
@@ -79,6 +91,14 @@ class Report:
             "doubled_fills": self._orders.doubled,
             "unsettled_orders": len(self._orders.unsettled()),
         }
+
+    def order_states(self) -> Mapping[str, int]:
+        """How many orders are in each state; whatever is forgotten was DONE."""
+        found = {str(state): 0 for state in OrderState}
+        for order in self._orders.unsettled():
+            found[order.state] += 1
+        found[OrderState.DONE] += self._orders.sent - sum(found.values())
+        return found
 
     def refusals(self) -> Mapping[str, int]:
         """Refused intents by rule."""
@@ -104,11 +124,58 @@ class Report:
         return self._parts.ledger.wallets()
 
     def dust(self) -> Mapping[Asset, Decimal]:
+        """Coins left over from finished groups, each below any tradable size."""
         return self._parts.holdings.all_dust()
+
+    def dust_value(self) -> Mapping[Asset, Money | None]:
+        """The same in the reporting asset, signed; None where no rate is known."""
+        rate = self._parts.market.rate
+        worth = {asset: rate(asset) for asset in self.dust()}
+        return {
+            asset: None if (known := worth[asset]) is None else coins * known
+            for asset, coins in self.dust().items()
+        }
+
+    def unhedged(self) -> UnhedgedReport:
+        """How long the legs of trades differed: histogram, the longest, what goes on now."""
+        return self._parts.groups.unhedged.report()
+
+    def unattended(self) -> Sequence[str]:
+        """Roots whose legs have differed for longer than any may although no order, no group
+        and no pause of one is there to mend it and the clutch is closed: never any."""
+        working = dict.fromkeys(group.root for group in self._parts.groups.living.values())
+        overdue = self._parts.groups.unhedged.overdue()
+        return [] if self.clutch else [root for root in overdue if root not in working]
 
     def profit(self, group: str | None = None) -> Mapping[str, Money]:
         """By cause, in the reporting asset; of one group (or holding), or in total."""
         return self._parts.ledger.profit(self._parts.market.rate, group)
+
+    def profit_by_day(self) -> Mapping[int, Mapping[str, Money]]:
+        """By UTC day (since 1970) and cause; over all days they add up to `profit`, exactly."""
+        return self._parts.ledger.profit_by_day(self._parts.market.rate)
+
+    def transferred(self) -> Mapping[tuple[str, str, Asset], Decimal]:
+        """(venue, wallet, asset) to what came in, or went out, without being profit."""
+        return {
+            (account[1], account[2], asset): amount
+            for (account, asset), amount in self._parts.ledger.transferred().items()
+        }
+
+    def causes(self, group: str) -> Mapping[str, Mapping[Asset, Money]]:
+        """Profit of one group by cause, in every asset that it came in; contracts left out."""
+        ledger = self._parts.ledger
+        found: dict[str, dict[Asset, Money]] = {}
+        for cause in CAUSES:
+            for asset in ledger.assets():
+                amount = ledger.balance(("cause", cause, group), asset)
+                if amount and not asset.startswith(LOTS):
+                    found.setdefault(cause, {})[asset] = amount.copy_negate()
+        return found
+
+    def rate(self, asset: Asset) -> Decimal | None:
+        """Worth of one unit in the reporting asset, None while unknown."""
+        return self._parts.market.rate(asset)
 
     def equity(self) -> Money:
         return self._parts.ledger.equity(self._parts.market.rate)
