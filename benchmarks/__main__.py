@@ -1,8 +1,8 @@
-"""Every number that the documents quote: books, memory, latency, in one table or one document.
+"""Every number that the documents quote, books to journal, in one table or one document.
 
     python -m benchmarks [--json] [--quick]
 
-Each benchmark runs in a process of its own, one after the other, and writes nothing.
+Each benchmark runs in a process of its own, one after the other, and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks import journal, telemetry
 from benchmarks.tick_to_order import table
 
 HERE = Path(__file__).resolve().parent
@@ -23,10 +24,14 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "hot_path": (str(HERE / "hot_path.py"),),
     "memory": (str(HERE / "memory.py"),),
     "tick_to_order": ("-m", "benchmarks.tick_to_order"),
+    "journal": (str(HERE / "journal.py"),),
+    "telemetry": ("-m", "benchmarks.telemetry"),
 }
 QUICK: Mapping[str, tuple[str, ...]] = {
     "hot_path": ("--messages", "10000", "--rounds", "3"),
     "tick_to_order": ("--quick",),
+    "journal": ("--quick",),
+    "telemetry": ("--quick",),
 }
 
 
@@ -43,6 +48,10 @@ def shown(name: str, result: Any) -> str:
     """One benchmark for people."""
     if name == "tick_to_order":
         return table(result)
+    if name == "journal":
+        return journal.table(result)
+    if name == "telemetry":
+        return telemetry.table(result)
     lines = []
     if name == "hot_path":
         lines.append(f"raw depth frames to best bid and ask, {result['messages']} messages")
@@ -61,7 +70,7 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     options.formatter_class = argparse.RawDescriptionHelpFormatter
     options.add_argument("--json", action="store_true", help="one document for programs")
-    options.add_argument("--quick", action="store_true", help="fewer rounds, in 20 seconds")
+    options.add_argument("--quick", action="store_true", help="fewer rounds")
     chosen = options.parse_args()
     machine = f"{platform.machine()}, Python {platform.python_version()}"
     found: dict[str, Any] = {"machine": machine}

@@ -301,7 +301,12 @@ async def answer(request: web.Request) -> web.Response:
             taker = "0.001" if market == "spot" else "0.00055"
             rows = [{"symbol": SYMBOL, "takerFeeRate": taker, "makerFeeRate": "0.0002"}]
     now = time.time_ns()
-    result = {"list": rows, "category": market, "timeNano": str(now), "nextPageCursor": ""}
+    result: dict[str, object] = {
+        "list": rows, "category": market, "timeNano": str(now), "nextPageCursor": ""
+    }  # fmt: skip
+    if request.path == "/v5/user/query-api":  # a key that may trade and cannot withdraw
+        rights = {"ContractTrade": ["Order", "Position"], "Spot": ["SpotTrade"], "Wallet": []}
+        result = {"readOnly": 0, "permissions": rights, "ips": ["127.0.0.1"]}
     return web.json_response(
         {"retCode": 0, "retMsg": "OK", "result": result, "time": now // 1_000_000}
     )

@@ -31,9 +31,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oneprice.app import run
+    from oneprice.app.summary import Summary
 
 HERE = Path(__file__).resolve().parent
 CLIENTS = ("sleeping", "busy_poll", "rival")
@@ -51,11 +55,24 @@ STOP_S = 10.0
 
 def trade(rest: str, ws: str, busy_poll: bool, directory: Path) -> None:
     """Run oneprice against the arena until asked to stop."""
+    trade_with(rest, ws, directory, busy_poll=busy_poll)
+
+
+def trade_with(
+    rest: str,
+    ws: str,
+    directory: Path,
+    *,
+    look: Callable[[run.Running], None] | None = None,
+    **changes: object,
+) -> Summary:
+    """The same with further settings of the run, shown to whoever looks."""
     import msgspec
 
     from oneprice.app import run
+    from oneprice.app.build import spec_of
     from oneprice.app.config import RunConfig, VenueConfig
-    from oneprice.app.summary import Summary
+    from oneprice.app.lab import twin_endpoints
     from oneprice.model.settings import EngineSettings, GateSettings
     from oneprice.shell.pacing import Pacer
 
@@ -64,16 +81,18 @@ def trade(rest: str, ws: str, busy_poll: bool, directory: Path) -> None:
         name="bybit",
         markets=("spot", "linear"),
         symbols=("BTCUSDT",),
-        endpoints={"rest": rest, "ws": ws},
+        endpoints=twin_endpoints("bybit", rest, ws, spec_of("bybit").hosts["live"]),
     )
     engine = EngineSettings(gate=GateSettings(groups_per_second_max=1_000_000))
     config = RunConfig(
-        strategies=("spot_futures",), venues=(venue,), busy_poll=busy_poll, engine=engine
+        strategies=("spot_futures",), venues=(venue,), engine=engine, **changes  # type: ignore[arg-type]
     )
 
     lifted: list[str] = []
 
     def lift(running: run.Running) -> None:
+        if look is not None:
+            look(running)
         for gateway in running.gateways:
             if gateway.name not in lifted:
                 limits = running.desk.dialect(gateway.name).feed.spec.limits
@@ -86,7 +105,7 @@ def trade(rest: str, ws: str, busy_poll: bool, directory: Path) -> None:
         run.stop_on_signals(stop)
         return await run.run(config, directory, look=lift, stop=stop)
 
-    run.start(main)
+    return run.start(main)
 
 
 # The rounds ------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from oneprice.app.config import ConfigError, RunConfig, load_config, secret_from_environment
+from oneprice.app.config import ConfigError, RunConfig, load_config
 
 
 def loaded(tmp_path: Path, text: str) -> RunConfig:
@@ -39,12 +39,3 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, expected: 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml: No such file"):
         load_config(tmp_path / "none.toml")
-
-
-def test_half_a_secret_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ONEPRICE_ACME_KEY", "k")
-    with pytest.raises(ConfigError, match="ONEPRICE_ACME_SECRET is missing"):
-        secret_from_environment("acme")
-    monkeypatch.setenv("ONEPRICE_ACME_SECRET", "s")
-    assert secret_from_environment("acme") == ("k", "s", "")
-    assert secret_from_environment("nobody") is None

@@ -13,6 +13,7 @@ from oneprice.kernel import Book, Tripwires
 from oneprice.model.instrument import instrument_id
 from oneprice.model.units import InstrumentId
 from oneprice.shell.desk import Desk, Dialect, Recorder
+from oneprice.shell.telemetry_veil import VEIL, Veil
 from oneprice.strategies.cross_exchange import CrossExchange, CrossExchangeSettings
 from oneprice.strategies.spot_futures import SpotFutures, SpotFuturesSettings
 from oneprice.venues.binance.encoding import BinanceSettings
@@ -22,7 +23,7 @@ from oneprice.venues.bitmex.feed import BitmexFeed
 from oneprice.venues.bitmex.trade import BitmexSettings, BitmexTrade
 from oneprice.venues.bybit.feed import BybitFeed
 from oneprice.venues.bybit.trade import BybitSettings, BybitTrade
-from oneprice.venues.contract import Credentials, Spec, Wanted
+from oneprice.venues.contract import HIDDEN, Credentials, Spec, Wanted
 from oneprice.venues.kucoin.feed import KucoinFeed
 from oneprice.venues.kucoin.orders import KucoinSettings
 from oneprice.venues.kucoin.trade import KucoinTrade
@@ -31,7 +32,7 @@ from oneprice.venues.okx.orders import OkxSettings
 from oneprice.venues.okx.trade import OkxTrade
 
 # A replay signs nothing, so it needs no secrets; the requests it builds go nowhere.
-NOBODY = Credentials("replayed", "replayed", "replayed")
+NOBODY = Credentials(HIDDEN, HIDDEN, HIDDEN)
 
 STRATEGIES: Mapping[str, tuple[Callable[[Any], Strategy], type[msgspec.Struct]]] = {
     "cross_exchange": (CrossExchange, CrossExchangeSettings),
@@ -132,6 +133,10 @@ def build_desk(
     """A desk for a run; without credentials, one for a replay. ConfigError names a bad setting."""
     wires = Tripwires()
     dialects: list[Dialect] = []
+    veil = Veil(upper=VEIL)
+    for keys in (credentials or {}).values():
+        if keys is not None:
+            veil.keep(keys.key, keys.secret, keys.passphrase)
     for venue in config.venues:
         build = VENUES.get(venue.name)
         if build is None:
@@ -144,7 +149,7 @@ def build_desk(
         ChainMap(*(cast("MutableMapping[InstrumentId, Book]", d.feed.books) for d in dialects)),
     )
     engine = Engine(config.engine, build_strategies(config), books, wires, session)
-    return Desk(engine, dialects, recorder)
+    return Desk(engine, dialects, recorder, veil)
 
 
 def build_strategies(config: RunConfig) -> Sequence[Strategy]:

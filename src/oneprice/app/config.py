@@ -1,7 +1,6 @@
 """Configuration: TOML onto frozen structs, every key checked, with 'did you mean'."""
 
 import difflib
-import os
 import re
 import tomllib
 import types
@@ -61,6 +60,18 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
         return self.environment == "twin" and not self.endpoints
 
 
+class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run tells of itself while it runs."""
+
+    port: int = 0  # of /metrics, /healthz and /readyz; 0: none
+    host: str = "127.0.0.1"  # where it listens: another address is a decision
+    log: Literal["console", "json"] = "console"
+    log_file: str = ""  # log lines go there as well, as JSON; "": to standard error alone
+    feed_lost_s: float = 10.0  # a book unknown for so long is told
+    alerts_per_minute: int = 6  # of one kind; what comes beyond is counted and told with the next
+    alerts_per_hour: int = 60  # of all kinds
+
+
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that `oneprice run` can be told in a file."""
 
@@ -72,9 +83,16 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
         VenueConfig(name="binance", markets=("spot", "usdm")),
     )
     busy_poll: bool = False  # never sleep: lower latency for the price of a core
-    durable_journal: bool = False  # wait for the disk before each order: a power cut loses nothing
+    # Whether the disk has the journal before an order leaves: always, or every interval at the
+    # latest, or when it likes. A killed process loses nothing in any case, a power cut may.
+    journal_sync: Literal["never", "interval", "always"] = "interval"
+    journal_interval_ms: int = 200
     record: bool = True  # keep every input on a tape, so that the run can be replayed
     engine: EngineSettings = EngineSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    # POST /kill, POST /release and GET /status on a free loopback port, for who has the token.
+    control: bool = False
+    secrets_file: str = ""  # NAME=value lines, readable by its owner only; see SECURITY.md
     # Settings of the strategies, by name; keys are checked against each strategy's own struct.
     strategy: Mapping[str, Mapping[str, Any]] = {}
 
@@ -177,18 +195,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; expected one of: {', '.join(choices)}"
-
-
-def secret_from_environment(venue: str) -> tuple[str, str, str] | None:
-    """Key, secret and passphrase of a venue from ONEPRICE_<VENUE>_KEY, _SECRET, _PASSPHRASE."""
-    prefix = f"ONEPRICE_{venue.upper()}_"
-    key, secret = os.environ.get(prefix + "KEY", ""), os.environ.get(prefix + "SECRET", "")
-    if not key and not secret:
-        return None
-    if not key or not secret:
-        missing = "KEY" if not key else "SECRET"
-        raise ConfigError(f"environment: {prefix}{missing} is missing beside its other half")
-    return key, secret, os.environ.get(prefix + "PASSPHRASE", "")
 
 
 def _struct_of(target: Any) -> type[msgspec.Struct] | None:

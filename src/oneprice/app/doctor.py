@@ -115,7 +115,7 @@ async def _venue(venue: VenueConfig, config: RunConfig, lab: Lab | None) -> list
     if spec.closed and venue.environment != "twin":
         chart.note("venue", "bad", spec.closed)
         return chart.findings
-    keys = credentials_of(venue, lab, trading=False)
+    keys = credentials_of(venue, lab, trading=False, file=config.secrets_file)
     station = _station(venue, keys, lab)
     try:
         if not await _reach(station, chart):

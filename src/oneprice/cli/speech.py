@@ -3,12 +3,12 @@
 import logging
 import os
 import sys
-from typing import Protocol, TextIO, cast
 
 import stamina
-import structlog
 
 from oneprice import kernel
+from oneprice.app.config import ConfigError
+from oneprice.shell.telemetry_log import Style, Told, configure_logs
 
 EXIT_OK, EXIT_WRONG, EXIT_BAD_INPUT = 0, 1, 2
 EXIT_INTERRUPTED = 130  # as shells name an end by Ctrl-C
@@ -34,22 +34,18 @@ def tell_kernel() -> None:
         )
 
 
-class Told(Protocol):
-    """Where log lines go."""
+def quiet_logs(
+    level: int = logging.WARNING,
+    to: Told | None = None,
+    style: Style = "console",
+    file: str = "",
+) -> None:
+    """Structured logs to standard error, so that standard output stays a document.
 
-    def write(self, text: str, /) -> int: ...
-    def flush(self) -> None: ...
-
-
-def quiet_logs(level: int = logging.WARNING, to: Told | None = None) -> None:
-    """Structured logs to standard error, so that standard output stays a document."""
+    ConfigError where `file`, to which they go as well, cannot be opened.
+    """
     stamina.instrumentation.set_on_retry_hooks([])  # what fails for good is told once, by us
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", to or sys.stderr)),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, pad_level=False),
-        ],
-    )
+    try:
+        configure_logs(level, to, style, file)
+    except OSError as error:
+        raise ConfigError(f"telemetry.log_file {file}: {error.strerror or error}") from None

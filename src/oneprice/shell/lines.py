@@ -6,6 +6,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 import msgspec
+import picows
 import structlog
 
 from oneprice.model.commands import Priority
@@ -14,7 +15,7 @@ from oneprice.shell.desk import Desk, Dialect
 from oneprice.shell.outbox import Outbox
 from oneprice.shell.replies import ACK_TIMEOUT_S, Replies, bounded
 from oneprice.shell.runtime import Runtime
-from oneprice.shell.socket import Connection
+from oneprice.shell.socket import Connection, Opener
 from oneprice.venues.contract import Ack, Request, SocketSpec, Topic
 
 log = structlog.get_logger("lines")
@@ -97,6 +98,7 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     on_link: Callable[[Connection, SocketSpec, bool, str], None]  # a line came up, or went down
     on_refused: Callable[[], None]  # a private line could not be opened: a matter of time?
     on_topics: Callable[[Sequence[Topic], Ack], None]  # topics were accepted or refused
+    opener: Opener = picows.ws_connect
 
 
 class Lines:
@@ -180,6 +182,7 @@ class Lines:
             on_open=self._opened,
             on_frame=take,
             on_close=self._closed,
+            opener=self._hooks.opener,
         )
         return connection
 
@@ -255,6 +258,7 @@ class Lines:
                 request = trade.sign(  # noqa: PLW2901 -- the same request, signed
                     request, self._clock.venue_ms(self._dialect.name)
                 )
+                self._desk.veil.learn_login(request.body)
             connection.send(request.body)
             ack = await bounded(waiting, f"login on {spec.name}")
             if not ack.ok:

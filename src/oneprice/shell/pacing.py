@@ -283,6 +283,20 @@ class Pacer:
             if left is not None:
                 bucket.at_least(bucket.limit.count - left, self._number(), there, ours)
 
+    def standing(self, now: int) -> list[tuple[str, int, int]]:
+        """(bucket, used, allowed) of every allowance; of those by subject the fullest one."""
+        fullest: dict[str, tuple[int, int]] = {}
+        for name, bucket in self._buckets.items():
+            family = name.partition(":")[0]
+            found = (bucket.used(self._by(bucket, now)), bucket.limit.count)
+            fullest[family] = max(found, fullest.get(family, (0, bucket.limit.count)))
+        return [(name, used, count) for name, (used, count) in fullest.items()]
+
+    def bans(self, now: int) -> list[tuple[str, int]]:
+        """(bucket, nanoseconds left) of every ban; "" is the whole venue."""
+        found = ((name, until - now) for name, until in self._banned_until.items())
+        return [(name, left) for name, left in found if left > 0]
+
     def used(self, bucket: str, now: int) -> int:
         return self._buckets[bucket].used(self._by(self._buckets[bucket], now))
 

@@ -41,6 +41,7 @@ class Resync:
         fetch: Callable[[str, Request], Awaitable[None]],
     ) -> None:
         self.count = 0
+        self.losses: dict[str, int] = {}  # books lost, by reason
         self._name = name
         self._feed = feed
         self._runtime = runtime
@@ -93,6 +94,7 @@ class Resync:
             self._patience[instrument] = min(SILENCE_MAX_NS, 2 * max(patience, 1))
 
     def lost(self, event: FeedLost) -> None:
+        self.losses[event.reason] = self.losses.get(event.reason, 0) + 1
         if event.reason == "disconnected":
             task = self._tasks.get(event.instrument)
             if task is not None:

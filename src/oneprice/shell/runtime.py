@@ -13,6 +13,7 @@ from oneprice.model.events import StopRequested, TimerFired
 from oneprice.model.units import MICRO, SECOND, Nanos
 from oneprice.shell.clock import Clock
 from oneprice.shell.desk import Desk, Turn
+from oneprice.shell.telemetry_histogram import Histogram
 from oneprice.venues.contract import Request
 
 log = structlog.get_logger("runtime")
@@ -50,6 +51,10 @@ class Runtime:
         self.sealed = False
         self.turns = 0
         self.latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
+        self.waits = Histogram()  # from an input that was heard to the turn it belongs to
+        self.sends = Histogram()  # from an input that was heard to the last order it caused
+        self.on_decisions: Callable[[Turn], None] | None = None  # telemetry: must not block
+        self.on_broken: Callable[[str, BaseException], None] | None = None
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._timers: dict[str, tuple[Nanos, asyncio.TimerHandle]] = {}
@@ -84,7 +89,11 @@ class Runtime:
         try:
             if self.desk.news:
                 self.on_news()
-            turn = None if self.sealed else self.desk.turn(self.clock.now())
+            at = self.clock.now()
+            if heard:
+                self.waits.counts[(at - heard).bit_length()] += 1
+                self.waits.nanos += at - heard
+            turn = None if self.sealed else self.desk.turn(at)
         except Exception as error:
             self.fail("turn", error)
             return
@@ -104,6 +113,8 @@ class Runtime:
                     self._set_timer(command.timer, command.due)
         for fault in turn.faults:
             self.fail("command", fault)
+        if self.on_decisions is not None and turn.record:
+            self._tell(self.on_decisions, turn)
 
     def _send(self, turn: Turn, heard: int) -> None:
         left = False
@@ -114,7 +125,9 @@ class Runtime:
             except Exception as error:
                 self.fail(f"request {request.tag}", error)
         if left and heard:
-            self.latencies_ns.append(self.clock.now() - heard)
+            took = self.clock.now() - heard
+            self.latencies_ns.append(took)
+            self.sends.add(took)
 
     def stop_requested(self, reason: str, *, failed: bool = False) -> None:
         at = self.clock.now()
@@ -129,14 +142,25 @@ class Runtime:
         if self.failures <= FAILURES_SHOWN:
             # Formatted here: a renderer of its own taste may show locals, and so secrets.
             log.error("broken", where=where, exception="".join(format_exception(error)))
+            if self.on_broken is not None:
+                self._tell(self.on_broken, where, error)
         if self.failure:
             return
-        self.failure = f"{where}: {type(error).__name__}: {error}"[:500]
+        # It is told to the engine, journaled and shown: an error may quote what it was given.
+        self.failure = self.desk.veil.text(f"{where}: {type(error).__name__}: {error}")[:500]
         self.on_failure()
         try:
             self.stop_requested(self.failure, failed=True)
         except Exception as another:
             self.fail("stop", another)
+
+    @staticmethod
+    def _tell(listener: Callable[..., None], *what: object) -> None:
+        """Whoever only listens cannot break a run."""
+        try:
+            listener(*what)
+        except Exception as error:
+            log.error("telemetry broke", exception="".join(format_exception(error)))
 
     def spawn(self, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
         """A task whose end by an exception is a failure of the run."""
