@@ -184,6 +184,8 @@ FEATURES: tuple[str, ...] = (
     "balance_stream",
     "order_query",
     "account_query",  # balances, positions, open orders
+    "fill_query",  # fills by cursor, as far back as the venue reaches
+    "statement",  # the venue's own log of what changed a wallet
     "fee_query",
     "funding_booked",
     "position_mode",

@@ -162,16 +162,21 @@ def test_a_dead_mans_switch_is_armed_by_topics_and_kept_by_requests() -> None:
     trade = trade_of(BybitSettings(dead_man_ms=10_000))
     topics = [msgspec.json.decode(r.body)["args"] for r in trade.login("private") if not r.signed]
     assert topics == [["order", "execution", "position", "wallet"], ["dcp.future", "dcp.spot"]]
-    said = [msgspec.json.decode(request.body) for _, request in trade.keep_alive()]
+    kept = [request for _, request in trade.keep_alive() if not request.socket]
+    said = [msgspec.json.decode(request.body) for request in kept]
     assert said == [
         {"product": "DERIVATIVES", "timeWindow": 10},
         {"product": "SPOT", "timeWindow": 10},
     ]
-    for _, request in trade.keep_alive():
+    for request in kept:
         assert trade.answered(replied(request, {}), AT) == []
         (refused,) = trade.answered(replied(request, {}, 10005, "Permission denied"), AT)
         assert isinstance(refused, FrameRejected) and refused.reason == "no_permission"
     assert trade_of().keep_alive() == () and len(trade_of().login("private")) == 2
+    pings = [(every, r.body) for every, r in trade.keep_alive() if r.socket == "private"]
+    assert pings == [(3_333, b'{"op":"ping"}')]  # its silence would count as its death
+    slow = trade_of(BybitSettings(dead_man_ms=60_000)).keep_alive()
+    assert not any(request.socket for _, request in slow)
     with pytest.raises(ValueError, match="dead_man_ms"):
         BybitSettings(dead_man_ms=1000)
 

@@ -142,7 +142,7 @@ def _compare(
 
 CARDS = (
     Card(number=51, name="fills by cursor are the stream's", play=fills_by_cursor,
-         feature="fill_stream"),
+         feature="fill_query"),
     Card(number=52, name="the statement sums to the balance", play=statement_sums,
-         feature="account_query"),
+         feature="statement"),
 )  # fmt: skip

@@ -84,6 +84,8 @@ SPEC = Spec(
             "balance_stream",
             "order_query",
             "account_query",
+            "fill_query",
+            "statement",
             "fee_query",
             "funding_booked",
             "leverage",

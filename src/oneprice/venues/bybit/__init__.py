@@ -157,6 +157,8 @@ SPEC = Spec(
             "balance_stream",
             "order_query",
             "account_query",
+            "fill_query",
+            "statement",
             "fee_query",
             "funding_booked",
             "position_mode",

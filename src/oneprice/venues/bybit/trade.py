@@ -36,7 +36,7 @@ from oneprice.model.events import (
 )
 from oneprice.model.instrument import Instrument
 from oneprice.model.units import InstrumentId, Nanos, OrderId
-from oneprice.venues.bybit import SPEC, account, standing
+from oneprice.venues.bybit import PING, SPEC, account, standing
 from oneprice.venues.bybit.acks import control
 from oneprice.venues.bybit.instruments import known
 from oneprice.venues.bybit.orders import STAMP, VERBS, Asked, Orders, batches
@@ -224,7 +224,11 @@ class BybitTrade:
         window = self._settings.dead_man_ms
         if not window:
             return ()
-        return [(_DEAD_MAN_EVERY_MS, request) for request in standing.dead_man(window)]
+        kept = [(_DEAD_MAN_EVERY_MS, request) for request in standing.dead_man(window)]
+        if window < 3 * PING.every_ms:
+            # A connection that says nothing for so long counts as dead, however alive it is.
+            kept.append((window // 3, Request(tag="ping", socket="private", body=PING.payload)))
+        return kept
 
     def follow_ups(self) -> Sequence[Request]:
         """Further pages that answers made necessary; ask after each `answered`."""

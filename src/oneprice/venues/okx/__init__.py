@@ -73,7 +73,7 @@ _FEATURES = (
     " index_history candles candle_history order_entry_rest order_entry_socket amend cancel"
     " cancel_all batch post_only fill_or_kill reduce_only self_trade_prevention dead_man_switch"
     " order_stream fill_stream position_stream balance_stream order_query account_query"
-    " fee_query funding_booked"
+    " fill_query statement fee_query funding_booked"
     " position_mode leverage key_query"
 )
 
