@@ -14,18 +14,24 @@ import msgspec
 import structlog
 
 from oneprice import kernel
+from oneprice.app import secrets
 from oneprice.app.build import build_desk, wanted_of
-from oneprice.app.config import ConfigError, RunConfig, VenueConfig, secret_from_environment
+from oneprice.app.config import ConfigError, RunConfig, VenueConfig
+from oneprice.app.control import Control
 from oneprice.app.lab import Lab, start_lab, twin_endpoints
-from oneprice.app.session import JOURNAL, SUMMARY, TAPE, TurnJournal, create_session
+from oneprice.app.metrics import Sources
+from oneprice.app.session import SUMMARY, TAPE, Session, TurnJournal, open_session, recall
 from oneprice.app.summary import Summary, summarise
+from oneprice.app.telemetry import Telemetry, start_telemetry
+from oneprice.core.strategy import Recovered
+from oneprice.model.events import ClutchReleased
 from oneprice.model.instrument import Instrument
 from oneprice.model.units import Asset, InstrumentId, Lots
 from oneprice.shell.clock import Clock
 from oneprice.shell.desk import Desk
 from oneprice.shell.gateway import Gateway
 from oneprice.shell.runtime import Runtime
-from oneprice.store.journal import JournalWriter
+from oneprice.shell.telemetry import LoopWatch
 from oneprice.store.tape import TapeWriter
 from oneprice.venues.contract import Credentials, Spec
 
@@ -36,8 +42,7 @@ STOP_TIMEOUT_S = 20.0
 SEALED_TIMEOUT_S = 2.0
 TAPE_EVERY_S = 0.5
 LOOK_EVERY_S = 0.25
-
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+RECOVERED_EVERY_S = 0.02
 
 
 class Running(msgspec.Struct):
@@ -70,26 +75,39 @@ class _Lists(Protocol):
 Look = Callable[[Running], None]
 
 
-def session_name(at: int) -> str:
-    """A prefix for client order ids that no earlier session had: milliseconds in base 36."""
-    number, text = at // 1_000_000, ""
-    while number:
-        number, digit = divmod(number, 36)
-        text = _DIGITS[digit] + text
-    return text
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What whoever starts a run wants of it."""
+
+    stop: asyncio.Event
+    look: Look | None = None  # called a few times a second
+    recovered: Callable[[Recovered], None] | None = None  # once, where a session was resumed
+    accept: str = ""  # who signs for what differs after a restart: the clutch is closed again
 
 
 async def run(
-    config: RunConfig, directory: Path, *, look: Look | None = None, stop: asyncio.Event
+    config: RunConfig,
+    directory: Path,
+    *,
+    stop: asyncio.Event,
+    look: Look | None = None,
+    recovered: Callable[[Recovered], None] | None = None,
+    accept: str = "",
 ) -> Summary:
-    """Trade until the time is over or `stop` is set; legs in flight are finished first."""
+    """Trade until the time is over or `stop` is set; legs in flight are finished first.
+
+    A session that is in the directory is resumed: what it holds is recalled, and compared with
+    the venues before anything new. Raises ConfigError where it cannot be.
+    """
+    wishes = Wishes(stop=stop, look=look, recovered=recovered, accept=accept)
     clock = Clock()
-    session = session_name(clock.now())
-    create_session(directory, session, kernel.NAME, config)
-    lab = await _lab(config)
+    session = open_session(directory, clock.now(), kernel.NAME, config)
+    structlog.contextvars.bind_contextvars(session=session.name)
+    lab: Lab | None = None
     try:
-        return await _trade(config, directory, session, clock, lab, look=look, stop=stop)
+        lab = await _lab(config)
+        return await _trade(session, clock, lab, wishes)
     finally:
+        session.journal.close()
         if lab is not None:
             await lab.close()
 
@@ -100,22 +118,17 @@ async def _lab(config: RunConfig) -> Lab | None:
     return await start_lab(names, config.market) if names else None
 
 
-async def _trade(
-    config: RunConfig,
-    directory: Path,
-    session: str,
-    clock: Clock,
-    lab: Lab | None,
-    *,
-    look: Look | None,
-    stop: asyncio.Event,
-) -> Summary:
-    tape = TapeWriter(directory / TAPE) if config.record else None
-    journal = TurnJournal(JournalWriter(directory / JOURNAL, durable=config.durable_journal))
-    trading = config.engine.trading
-    credentials = {v.name: credentials_of(v, lab, trading=trading) for v in config.venues}
-    desk = build_desk(config, session, credentials, tape)
-    runtime = Runtime(desk, clock, journal, busy_poll=config.busy_poll)
+async def _trade(session: Session, clock: Clock, lab: Lab | None, wishes: Wishes) -> Summary:
+    config, stop = session.manifest.config, wishes.stop
+    tape = TapeWriter(session.home / TAPE) if config.record else None
+    desk = build_desk(config, session.name, _keys(config, lab), tape)
+    try:
+        recall(session, desk.engine, clock.now())
+    except ConfigError:
+        if tape is not None:
+            tape.close()
+        raise
+    runtime = Runtime(desk, clock, session.journal, busy_poll=config.busy_poll)
     gateways = {v.name: _gateway(desk, runtime, v, lab) for v in config.venues}
     _wire(runtime, gateways, stop)
     running = Running(
@@ -126,19 +139,16 @@ async def _trade(
         planned=config.seconds,
         reporting=config.engine.reporting,
     )
-    background = [runtime.spawn(_keep(tape), "tape")] if tape is not None else []
-    if look is not None:
-        background.append(asyncio.create_task(_looks(look, running)))
+    background = _background(running, session, tape, wishes)
+    telemetry: Telemetry | None = None
     try:
+        telemetry = await _telemetry(running, config, session.journal, tape)
         connected = await _unless(stop, _connect(running))
         _tune_collector()
         started = time.monotonic()
         if connected:
             running.phase, running.started = "trading", started
-            markets = [(v.name, m) for v in config.venues for m in v.in_markets]
-            at = clock.now()
-            desk.begin(markets, at)
-            runtime.poke(at)
+            _begin(running, config)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), config.seconds or None)
         running.phase = "stopping"
@@ -150,23 +160,83 @@ async def _trade(
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
+        if telemetry is not None:
+            await telemetry.close()
         await asyncio.gather(*(g.close() for g in gateways.values()))
         runtime.close()
-        _close_files(runtime, journal, tape)
-    summary = summarise(
-        runtime, running.gateways, seconds=seconds, kernel=kernel.NAME, session=str(directory)
+        _close_files(runtime, session.journal, tape)
+    summary = summarise(running, session, seconds=seconds)
+    _keep_summary(session, summary)
+    return summary
+
+
+def _begin(running: Running, config: RunConfig) -> None:
+    markets = [(v.name, m) for v in config.venues for m in v.in_markets]
+    at = running.runtime.clock.now()
+    running.desk.begin(markets, at)
+    running.runtime.poke(at)
+
+
+def _background(
+    running: Running, session: Session, tape: TapeWriter | None, wishes: Wishes
+) -> list[asyncio.Task[None]]:
+    runtime, tasks = running.runtime, list[asyncio.Task[None]]()
+    tasks.append(runtime.spawn(Control(running, session, wishes.stop).work(), "control"))
+    if tape is not None:
+        tasks.append(runtime.spawn(_keep(tape), "tape"))
+    if wishes.look is not None:
+        tasks.append(asyncio.create_task(_looks(wishes.look, running)))
+    if running.desk.engine.recall.entries:
+        tasks.append(runtime.spawn(_taken_up(runtime, wishes), "recovery"))
+    return tasks
+
+
+async def _taken_up(runtime: Runtime, wishes: Wishes) -> None:
+    """Tell how a resumed session was taken up; sign for it where that is the wish."""
+    while True:
+        outcome = runtime.desk.engine.report.recovered
+        if outcome is not None:
+            break
+        await asyncio.sleep(RECOVERED_EVERY_S)
+    if wishes.recovered is not None:
+        wishes.recovered(outcome)
+    if wishes.accept:
+        at = runtime.clock.now()
+        runtime.desk.event(ClutchReleased(at=at, by=wishes.accept))
+        runtime.poke(at)
+
+
+def _keys(config: RunConfig, lab: Lab | None) -> dict[str, Credentials | None]:
+    trading, file = config.engine.trading, config.secrets_file
+    return {v.name: credentials_of(v, lab, trading=trading, file=file) for v in config.venues}
+
+
+def _keep_summary(session: Session, summary: Summary) -> None:
+    """Of this start, and as the last one of the session."""
+    text = msgspec.json.encode(summary) + b"\n"
+    for directory in (session.home, session.directory):
+        try:
+            (directory / SUMMARY).write_bytes(text)
+        except OSError as error:
+            log.error("no summary", directory=str(directory), reason=error.strerror)
+
+
+async def _telemetry(
+    running: Running, config: RunConfig, journal: TurnJournal, tape: TapeWriter | None
+) -> Telemetry:
+    sources = Sources(
+        running=running,
+        watch=LoopWatch(),
+        journal=lambda: journal.lag,
+        tape=(lambda: tape.kept) if tape is not None else None,
     )
-    return msgspec.structs.replace(summary, missing=running.missing)
+    return await start_telemetry(sources, config)
 
 
 def _gateway(desk: Desk, runtime: Runtime, venue: VenueConfig, lab: Lab | None) -> Gateway:
     dialect = desk.dialect(venue.name)
     ends = endpoints_of(dialect.feed.spec, venue, lab)
     return Gateway(dialect, ends, runtime, runtime.clock, wanted_of(venue))
-
-
-def write_summary(directory: Path, summary: Summary) -> None:
-    (directory / SUMMARY).write_bytes(msgspec.json.encode(summary) + b"\n")
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:
@@ -196,19 +266,19 @@ def start(main: Callable[[], Coroutine[Any, Any, Summary]]) -> Summary:
 
 
 def credentials_of(
-    venue: VenueConfig, lab: Lab | None, *, trading: bool
+    venue: VenueConfig, lab: Lab | None, *, trading: bool, file: str = ""
 ) -> Credentials | None:
-    """Of the twin's account, or from the environment; ConfigError where trading needs them."""
+    """Of the twin's account, or our own; ConfigError where trading needs them and none are."""
     if venue.needs_twin and lab is not None:
         return lab.twins[venue.name].credentials()
-    found = secret_from_environment(venue.name)
+    found = secrets.credentials(venue.name, file=file)
     if found is None and trading:
-        prefix = f"ONEPRICE_{venue.name.upper()}_"
+        prefix = secrets.prefix_of(venue.name)
         raise ConfigError(
             f"venue {venue.name}: no keys; expected {prefix}KEY and {prefix}SECRET in the "
-            "environment, or engine.trading = false to look only"
+            "environment or a secrets file, or engine.trading = false to look only"
         )
-    return None if found is None else Credentials(*found)
+    return found
 
 
 def endpoints_of(spec: Spec, venue: VenueConfig, lab: Lab | None) -> Mapping[str, str]:

@@ -7,7 +7,22 @@ import typer
 
 import oneprice
 from oneprice import kernel
-from oneprice.cli import doctor, history, parity, run, scan, tape, twin, venues
+from oneprice.cli import (
+    doctor,
+    drill,
+    history,
+    journal,
+    kill,
+    parity,
+    reconcile,
+    run,
+    scan,
+    sim,
+    tape,
+    twin,
+    venues,
+    watchdog,
+)
 from oneprice.cli.speech import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, complain
 
 app = typer.Typer(
@@ -25,7 +40,14 @@ app.command("scan")(scan.scan)
 app.command("venues")(venues.venues)
 app.command("doctor")(doctor.doctor)
 app.command("history")(history.history)
+app.command("drill")(drill.drill)
+app.command("kill")(kill.kill)
+app.command("release")(kill.release)
+app.command("watchdog")(watchdog.watchdog)
+app.command("reconcile")(reconcile.reconcile)
+app.command("sim")(sim.sim)
 app.add_typer(tape.app, name="tape")
+app.add_typer(journal.app, name="journal")
 
 
 def _version(wanted: bool) -> None:
