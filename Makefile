@@ -3,11 +3,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 JUDGE ?= .venv-judge
+AUDIT ?= .venv-audit
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 SOURCES := pyproject.toml $(wildcard src/oneprice/kernel/*.pyx)
 
-.PHONY: run test check judge bench saturate clean
+.PHONY: run test check judge bench saturate sim soak drills audit clean
 
 run: $(VENV)/.run  ## trade between twins on this machine: make run ARGS="--for 60s --json"
 	@$(BIN)/oneprice run $(ARGS)
@@ -30,6 +31,29 @@ MINUTES ?= 10
 
 saturate: $(VENV)/.test  ## ask every twin for all it allows: none may refuse, little may lie idle
 	$(BIN)/python -m benchmarks.saturate --minutes $(MINUTES) $(ARGS)
+
+SEEDS ?= 300
+
+sim: $(VENV)/.test  ## the whole system in virtual time under seeded misfortune, judged by invariants
+	$(BIN)/oneprice sim --seeds $(SEEDS) $(ARGS)
+
+soak: $(VENV)/.test  ## the simulation for so many minutes, beside a trader on unreliable twins
+	$(BIN)/oneprice sim --minutes $(MINUTES) --jobs 1 $(ARGS) & simulation=$$!; \
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES); traded=$$?; \
+	wait $$simulation && exit $$traded
+
+drills: $(VENV)/.run  ## every rehearsed misfortune, on real sockets
+	$(BIN)/oneprice drill all $(ARGS)
+
+audit: $(VENV)/.test $(AUDIT)/.ready  ## bill of materials, then every package against the advisories
+	$(AUDIT)/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --of JSON -o sbom.json
+	$(BIN)/python -m pip freeze --exclude-editable > $(AUDIT)/installed.txt
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --no-deps -r $(AUDIT)/installed.txt
+
+$(AUDIT)/.ready: | $(VENV)/bin/python
+	@$(PYTHON) -m venv $(AUDIT) >&2
+	@$(AUDIT)/bin/python -m pip --quiet --disable-pip-version-check install pip-audit cyclonedx-bom >&2
+	@touch $@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("oneprice needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -54,5 +78,5 @@ $(JUDGE)/.ready: pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(JUDGE) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(JUDGE) $(AUDIT) sbom.json build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src -name '*.so' -delete

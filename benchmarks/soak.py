@@ -166,6 +166,7 @@ def figures(summary: Summary, watcher: Watcher) -> dict[str, Any]:
         "groups": summary.groups,
         "gaps_and_resyncs": summary.resyncs,
         "reconnects": summary.reconnects,
+        "unhedged": _unhedged(watcher.running),
         "latency_us": watcher.latency_us(),
         "p99_us_by_sixth": _by_sixth(samples),
         "rss_mb_first_last": [round(s.rss_kb / 1024, 1) for s in (samples[0], samples[-1])],
@@ -174,6 +175,18 @@ def figures(summary: Summary, watcher: Watcher) -> dict[str, Any]:
         "ledger_residual": summary.ledger_residual,
         "clutch": summary.clutch,
         "wrong": wrong,
+    }
+
+
+def _unhedged(running: Running | None) -> dict[str, float | int]:
+    """How often and for how long legs differed."""
+    if running is None:
+        return {}
+    told = running.desk.engine.report.unhedged()
+    return {
+        "spans": told.count,
+        "longest_ms": round(told.longest_ms, 1),
+        "alarms": told.alarms,
     }
 
 
