@@ -67,8 +67,8 @@ def test_a_time_without_anything_in_it_is_said_to_be_empty() -> None:
         ([], "Missing argument 'instrument'; see oneprice history --help"),
     ],
 )
-def test_what_cannot_be_used_is_one_clear_line(words: list[str], complaint: str) -> None:
-    done = history(*words)
+def test_what_cannot_be_used_is_one_clear_line(words: list[str], complaint: str, said) -> None:
+    done = said("history", *words)
     assert done.returncode == 2
     assert complaint in done.stderr
     assert done.stderr.count("\n") == 1

@@ -66,19 +66,20 @@ def test_a_replay_decides_the_same(session) -> None:
     done = oneprice("parity", str(directory), "--json")
     result = json.loads(done.stdout)
     assert done.returncode == 0
-    assert set(result) == {"decisions", "equal", "first_difference"}
+    assert set(result) == {"decisions", "equal", "first_difference", "starts", "cut"}
+    assert (result["starts"], result["cut"]) == (1, 0)
     assert result["first_difference"] is None
     assert result["decisions"] == result["equal"] > 0
 
 
 def test_a_replay_that_differs_is_named(session, tmp_path: Path) -> None:
     directory, _ = session
-    for name in ("session.json", "inputs.tape", "decisions.journal"):
-        (tmp_path / name).write_bytes((directory / name).read_bytes())
-    manifest = json.loads((tmp_path / "session.json").read_text())
+    shutil.copytree(directory, tmp_path / "copy")
+    place = tmp_path / "copy" / "starts" / "0001" / "session.json"
+    manifest = json.loads(place.read_text())
     manifest["config"]["engine"]["trading"] = False
-    (tmp_path / "session.json").write_text(json.dumps(manifest))
-    done = oneprice("parity", str(tmp_path), "--json")
+    place.write_text(json.dumps(manifest))
+    done = oneprice("parity", str(tmp_path / "copy"), "--json")
     assert done.returncode == 1
     assert set(json.loads(done.stdout)["first_difference"]) == {"turn", "replayed", "journaled"}
 
@@ -118,7 +119,11 @@ def test_ctrl_c_stops_new_risk_and_prints_the_summary(tmp_path: Path) -> None:
         [*ONEPRICE, "run", "--json", "--session", str(tmp_path / "s")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    time.sleep(5)
+    heartbeat, deadline = tmp_path / "s" / "heartbeat.json", time.monotonic() + 30
+    while not heartbeat.exists() or b'"trading"' not in heartbeat.read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(2)
     run.send_signal(signal.SIGINT)
     out, err = run.communicate(timeout=40)
     assert run.returncode == 0, err
@@ -155,10 +160,12 @@ def test_a_market_that_nobody_can_play_is_bad_input(tmp_path: Path) -> None:
         (["tape", "check", "/dev/null"], "/dev/null: found no regular file"),
     ],
 )
-def test_bad_input_is_one_clear_line(words: list[str], complaint: str, tmp_path: Path) -> None:
+def test_bad_input_is_one_clear_line(
+    words: list[str], complaint: str, tmp_path: Path, said
+) -> None:
     mine = words[0] == "run" and "--session" not in words
     extra = ["--session", str(tmp_path / "s")] if mine else []
-    done = oneprice(*words, *extra)
+    done = said(*words, *extra)
     assert done.returncode in (1, 2)
     assert complaint in done.stderr
     assert "Traceback" not in done.stderr
@@ -167,14 +174,16 @@ def test_bad_input_is_one_clear_line(words: list[str], complaint: str, tmp_path:
 
 def test_a_session_with_a_part_missing_is_named(session, tmp_path: Path) -> None:
     directory, _ = session
-    for missing in ("inputs.tape", "decisions.journal"):
-        copy = tmp_path / missing
+    for missing in ("starts/0001/inputs.tape", "journal", "session.json"):
+        copy = tmp_path / missing.replace("/", "-")
         shutil.copytree(directory, copy)
-        (copy / missing).unlink()
+        (copy / missing).rename(tmp_path / "away")
         done = oneprice("parity", str(copy))
         assert done.returncode == 2
-        assert f"{missing}: No such file" in done.stderr
+        assert f"{Path(missing).name}: No such file" in done.stderr
         assert "Traceback" not in done.stderr
+        shutil.rmtree(tmp_path / "away", ignore_errors=True)
+        (tmp_path / "away").unlink(missing_ok=True)
 
 
 def test_twins_end_with_their_trader_however_it_ends(tmp_path: Path) -> None:
@@ -252,6 +261,8 @@ def test_the_live_table_is_drawn_in_place_and_taken_away(tmp_path: Path) -> None
 
 def test_a_session_is_never_overwritten(session) -> None:
     directory, _ = session
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
     done = oneprice("run", "--for", "1s", "--session", str(directory))
     assert done.returncode == 2
-    assert "not empty" in done.stderr
+    assert "there is one already" in done.stderr and "ended with the run" in done.stderr
+    assert {p: p.read_bytes() for p in directory.rglob("*") if p.is_file()} == before

@@ -79,8 +79,8 @@ def test_the_table_has_a_column_for_each_venue_once() -> None:
         (["bogus"], "No such command 'bogus'; see oneprice --help"),
     ],
 )
-def test_what_cannot_be_used_is_one_clear_line(words: list[str], complaint: str) -> None:
-    done = oneprice(*words)
+def test_what_cannot_be_used_is_one_clear_line(words: list[str], complaint: str, said) -> None:
+    done = said(*words)
     assert done.returncode == 2
     assert complaint in done.stderr
     assert done.stderr.count("\n") == 1
@@ -108,8 +108,10 @@ def test_the_example_of_five_venues_trades_and_tells_no_secret(tmp_path: Path) -
     assert summary["missing"] == []
     assert summary["rejected_frames"] == {}
     assert summary["discrepancies"] == []
-    kept = [path.read_bytes() for path in session.iterdir() if path.suffix != ".tape"]
-    kept += [record.payload for record in read_tape(session / "inputs.tape")]
+    files = [path for path in session.rglob("*") if path.is_file()]
+    kept = [path.read_bytes() for path in files if path.suffix != ".tape"]
+    tape = session / "starts" / "0001" / "inputs.tape"
+    kept += [record.payload for record in read_tape(tape)]
     for told in (done.stdout.encode(), done.stderr.encode(), *kept):
         assert b"-secret-" not in told
         assert b"-pass-" not in told

@@ -40,6 +40,7 @@ async def fills_by_cursor(bench: Bench) -> None:
     """Fills asked for since a moment are those that the stream told, forced ones included."""
     since_ms = await _from_now(bench)
     mark = bench.mark()
+    before = len(bench.exchange.fills(bench.key))
     for instrument in bench.instruments:
         await deal(bench, instrument, Side.BUY)
     await flat(bench)
@@ -48,7 +49,9 @@ async def fills_by_cursor(bench: Bench) -> None:
     bench.exchange.force_liquidation(bench.key, perp.id, 0, bench.now())
     await bench.event(OrderFilled, lambda e: e.cause != "trade", since=mark)
     await bench.rest(QUIET_S)
-    streamed = {_key(e): e for e in bench.find(OrderFilled, since=mark)}
+    count = len(bench.exchange.fills(bench.key)) - before
+    await bench.until(lambda: len(_streamed(bench, mark)) >= count, f"{count} fills in the stream")
+    streamed = _streamed(bench, mark)
     for market in _markets(bench):
         mark = bench.mark()
         bench.say(QueryFills(venue=bench.venue, market=market, since_ms=since_ms))
@@ -59,6 +62,10 @@ async def fills_by_cursor(bench: Bench) -> None:
         equal(f"fills of {market}", sorted(asked), sorted(ours))
         for key, event in asked.items():
             _same(event, ours[key])
+
+
+def _streamed(bench: Bench, mark: int) -> dict[tuple[str, str], OrderFilled]:
+    return {_key(event): event for event in bench.find(OrderFilled, since=mark)}
 
 
 def _key(event: OrderFilled) -> tuple[str, str]:
