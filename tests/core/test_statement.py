@@ -304,6 +304,21 @@ def test_the_ledger_follows_what_the_venue_rounded_to_the_last_unit() -> None:
     assert world.engine.report.balances()[WALLET] == world.money[WALLET]
 
 
+@pytest.mark.parametrize(("cause", "followed"), [("adl", True), ("trade", False)])
+def test_a_forced_fill_off_the_grid_is_followed_and_no_other(cause: str, followed: bool) -> None:
+    settings = EngineSettings(reconcile=ReconcileSettings(statement_ms=5_000))
+    world = a_ready_world([A, B], [], settings=settings)
+    world.tell(a_fill(world, 1, Side.BUY, "60000", lots=Lots(4)))
+    forced = a_fill(world, 2, Side.SELL, "60010", lots=Lots(4), cause=cause)
+    world.tell(forced)  # done at 60010.04, told at the tick below
+    ours = world.engine.report.balances()[WALLET] - 100_000
+    beyond = D("0.04") * 4 * A.lot
+    world.lots[A.id], world.cost[A.id] = 0, D(0)
+    happened(world, a_line(world, "trade", str(ours + beyond), instrument=A.id))
+    world.run(12_000)
+    assert world.engine.report.profit()["correction"] == (beyond if followed else 0)
+
+
 def test_more_than_roundings_can_explain_is_not_followed() -> None:
     settings = EngineSettings(reconcile=ReconcileSettings(statement_ms=5_000))
     world = a_ready_world([A, B], [], settings=settings)

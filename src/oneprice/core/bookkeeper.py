@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from oneprice.core.ledger import (
     CannotBook,
     FillFacts,
     check_bookable,
+    lots_value,
 )
 from oneprice.core.orders import Order
 from oneprice.core.sight import DAY, Parts
@@ -36,6 +38,7 @@ from oneprice.model.units import (
     Money,
     Nanos,
     Side,
+    Ticks,
 )
 
 GROUPS_KEPT = 5_000  # finished groups whose profit can still be asked for one by one
@@ -96,6 +99,7 @@ class Tally(msgspec.Struct):
 
     booked: Money = ZERO
     roundings: int = 0  # that the venue may have made on the way
+    slack: Money = ZERO  # what forced fills may differ by: their prices need not be on the grid
     last_ms: int = 0  # the venue's time of the latest
     corrected: Money = ZERO
 
@@ -189,7 +193,18 @@ class Bookkeeper:
         for posting in postings:
             if posting.account == account:
                 self._count(account, posting.asset, posting.amount, fill, roundings)
+        if fill.cause != "trade":
+            self._allow(account, listed, fill)
         self._market.remember(listed.id, listed.price(fill.ticks))
+
+    def _allow(self, account: Account, listed: Instrument, fill: OrderFilled) -> None:
+        """A venue forces a fill at its mark or settlement price, of which we are told the tick."""
+        if not listed.is_derivative:
+            return
+        here, next_to = (listed.price(Ticks(fill.ticks + step)) for step in (0, 1))
+        tick = EXACT.subtract(lots_value(listed, next_to), lots_value(listed, here))
+        tally = self.tallies.setdefault((account[1], account[2], listed.settle), Tally())
+        tally.slack = EXACT.add(tally.slack, EXACT.multiply(abs(tick), Decimal(fill.lots)))
 
     def _fee(self, fill: OrderFilled) -> Money:
         """The fee as told; what was traded is booked whatever nonsense is told of its fee."""

@@ -86,6 +86,14 @@ class Statements:
             for key in asked.values()
         ]
 
+    def is_awaited(self, venue: str, wallet: str) -> bool:
+        """Whether a question about a wallet is out, of a venue that has answered such before."""
+        return any(
+            key[0] == venue and self._accounts.wallet_of(*key) == wallet
+            for key in self._asked
+            if key in self._until_ms
+        )
+
     def _since_ms(self, key: MarketKey) -> int:
         last = self._until_ms.get(key)
         if last is None:
@@ -106,9 +114,12 @@ class Statements:
         """A statement is complete up to a moment: enter its lines, and follow what it rounded
         where all is at rest."""
         key = (event.venue, event.market)
+        before = self._until_ms.get(key, self._accounts.checked_at.get(key, event.at) // MILLI)
         self._until_ms[key] = max(self._until_ms.get(key, 0), event.until_ms)
         if self._books.muted:
             return
+        if event.since_ms > before:
+            self._gap(event, before)
         # Its clock was read when we asked: after the question was born, before its answer came.
         least_ms = event.until_ms - event.at // MILLI
         most_ms = event.until_ms - self._asked.pop(key, event.at) // MILLI
@@ -172,6 +183,17 @@ class Statements:
         assert isinstance(exponent, int)
         told.decimals = min(told.decimals, exponent)
 
+    def _gap(self, event: StatementTold, before: int) -> None:
+        self._books.found.append(
+            Discrepancy(
+                at=self._market.now,
+                kind="statement",
+                subject=f"{event.venue}:{event.market}",
+                expected="every line",
+                found=f"lines from {before} to {event.since_ms} ms could not be told",
+            )
+        )
+
     def _differs(self, event: StatementLine, expected: str, found: str) -> None:
         subject = f"{event.venue}/{event.wallet}/{event.asset} line {event.record_id}"
         self._books.found.append(
@@ -193,7 +215,8 @@ class Statements:
             return
         # From the sum of our own fills, not from what was corrected already.
         whole = EXACT.add(rest, tally.corrected)
-        if abs(whole) <= tally.roundings * Decimal((0, (1,), told.decimals)):
+        unit = Decimal((0, (1,), told.decimals))
+        if abs(whole) <= EXACT.add(tally.roundings * unit, tally.slack):
             venue, wallet, asset = purse
             now = self._market.now
             self._books.correct(
