@@ -2,23 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from oneprice.app.build import STRATEGIES, spec_of
 from oneprice.app.config import RunConfig, VenueConfig
+from oneprice.app.drills.hedge import Hedge as DrilledHedge
+from oneprice.app.drills.hedge import HedgeSettings
 from oneprice.app.lab import twin_endpoints
 from oneprice.app.run import Running, run
 from oneprice.app.summary import Summary
 from oneprice.core.engine import Engine
-from oneprice.core.strategy import Intent, IntentLeg, News, View, WireSpec, make_card
 from oneprice.model.events import AnyEvent
 from oneprice.model.instrument import split_id
-from oneprice.model.units import InstrumentId, Lots, Nanos, Side, Ticks
+from oneprice.model.units import InstrumentId
 from oneprice.shell.lines import Line
 from oneprice.twin.build import World, make_twin
 from oneprice.twin.contract import Fill, Order, OrderRequest
@@ -31,57 +31,11 @@ PENNY = Decimal("0.000001")
 COINS = Decimal("0.01")  # what a hedge buys and sells
 
 
-class HedgeSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Nothing to set."""
-
-
-class Hedge:
+class Hedge(DrilledHedge):
     """Buys one and sells the other at any price, as often as it is told to want it."""
 
-    name = "hedge"
-
     def __init__(self, pair: tuple[InstrumentId, InstrumentId] = (BUY, SELL)) -> None:
-        self.wanted = False
-        self.buys, self.sells = pair
-        self.lots = dict.fromkeys(pair, 10)
-        self.reach_bps = dict.fromkeys(pair, 30)  # limits beyond the touch
-        self.breaks: Exception | None = None
-
-    def wires(self, view: View) -> Sequence[WireSpec]:
-        return ()
-
-    def propose(self, news: News, view: View) -> Iterable[Intent]:
-        if self.breaks is not None:
-            raise self.breaks
-        legs = [self._leg(view, self.buys, Side.BUY), self._leg(view, self.sells, Side.SELL)]
-        if not self.wanted or None in legs:
-            return
-        worth = Decimal(1_000)
-        yield Intent(
-            strategy=self.name,
-            pair="BTC",
-            legs=tuple(leg for leg in legs if leg is not None),
-            card=make_card("USDT", worth, gross=worth / 100),
-            patience=Nanos(400_000_000),
-            reason="entry",
-        )
-
-    def survey(self, view: View) -> Iterable[object]:
-        return ()
-
-    def _leg(self, view: View, instrument: InstrumentId, side: Side) -> IntentLeg | None:
-        book = view.book(instrument)
-        if book is None:
-            return None
-        touch = book.ask_ticks if side is Side.BUY else book.bid_ticks
-        ticks = touch + int(side) * touch * self.reach_bps[instrument] // 10_000
-        return IntentLeg(
-            instrument=instrument,
-            side=side,
-            ticks=Ticks(ticks),
-            lots=Lots(self.lots[instrument]),
-            touch=Ticks(touch),
-        )
+        super().__init__(pair)
 
 
 class House:
@@ -193,7 +147,7 @@ class House:
             return True
         # The strategy has no wires: it is asked because a book is said to have moved.
         self.engine._moved[self.hedge.buys] = None
-        self.engine._news = True
+        self.engine._wake.news = True
         self.running.runtime.poke(self.running.runtime.clock.now())
         return False
 

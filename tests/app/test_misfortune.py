@@ -407,7 +407,7 @@ async def test_a_full_disk_stops_everything_that_would_leave(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("oneprice.app.run.SEALED_TIMEOUT_S", 0.5)
-    await house.open()
+    await house.open(journal_sync="never")
     assert house.running is not None
     full = os.open("/dev/full", os.O_WRONLY)
     os.dup2(full, house.running.runtime._log._writer._file)  # type: ignore[attr-defined]

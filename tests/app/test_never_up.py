@@ -10,6 +10,7 @@ from oneprice.app import run as running
 from oneprice.app.build import spec_of
 from oneprice.app.config import RunConfig, VenueConfig
 from oneprice.app.lab import twin_endpoints
+from oneprice.app.session import start_directory
 from oneprice.store.tape import read_tape
 from oneprice.twin.build import World, make_twin
 from oneprice.twin.server import serve
@@ -37,4 +38,5 @@ async def test_what_never_came_up_is_in_the_summary(
     finally:
         await twin.close()
     assert summary.missing == missing
-    assert all(secret.encode() not in r.payload for r in read_tape(tmp_path / "s" / running.TAPE))
+    tape = start_directory(tmp_path / "s", 1) / running.TAPE
+    assert all(secret.encode() not in record.payload for record in read_tape(tape))
