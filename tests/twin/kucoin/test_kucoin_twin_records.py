@@ -24,7 +24,7 @@ async def test_the_spot_ledger_sums_to_the_account_with_a_word_for_each_movement
     venue: Any,
 ) -> None:
     _, ask = await venue.touch()
-    await venue.post("/api/v1/hf/orders", venue.spot("a1", price=str(ask + 1)))
+    await venue.post("/api/v1/hf/orders", venue.spot("a1", price=str(ask + 100)))
     for kind in SPOT_WORDS:
         move(venue, "spot", kind, "-0.75" if kind == "correction" else "1.25")
     rows = await venue.get(f"{LEDGER}?currency=USDT&limit=200")
@@ -42,7 +42,7 @@ async def test_the_futures_ledger_sums_to_the_wallet_and_knows_transfers_only(
     venue: Any,
 ) -> None:
     _, ask = await venue.touch(spot=False)
-    order = venue.contract("f1", price=str(ask + 1))
+    order = venue.contract("f1", price=str(ask + 100))
     await venue.post("/api/v1/orders", order, futures=True)
     for kind in SPOT_WORDS:
         move(venue, "futures", kind, "-0.75" if kind == "correction" else "1.25")
@@ -66,7 +66,7 @@ async def test_the_spot_ledger_reaches_three_days_back_whatever_is_asked(venue: 
 
 async def test_spot_fills_reach_a_week_back(venue: Any) -> None:
     _, ask = await venue.touch()
-    await venue.post("/api/v1/hf/orders", venue.spot("a1", price=str(ask + 1)))
+    await venue.post("/api/v1/hf/orders", venue.spot("a1", price=str(ask + 100)))
     query = "/api/v1/hf/fills?symbol=BTC-USDT"
     assert (await venue.get(query))["items"]
     venue.clock.offset += 8 * DAY_NS
@@ -75,7 +75,7 @@ async def test_spot_fills_reach_a_week_back(venue: Any) -> None:
 
 async def test_futures_fills_are_told_by_the_week_and_one_bound_makes_a_day(venue: Any) -> None:
     _, ask = await venue.touch(spot=False)
-    await venue.post("/api/v1/orders", venue.contract("f1", price=str(ask + 1)), futures=True)
+    await venue.post("/api/v1/orders", venue.contract("f1", price=str(ask + 100)), futures=True)
     then = venue.now_ms()
 
     async def count(query: str) -> int:

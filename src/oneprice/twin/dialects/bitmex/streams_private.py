@@ -73,6 +73,11 @@ class PrivateStreams:
             found = self._accounts.positions(key, at)
             for row in found:
                 self._shown.setdefault(("position", key, str(row["symbol"])), row)
+            # A row that was told once stays in the table, flat or not: it is only updated later.
+            held = [row["symbol"] for row in found]
+            told = [row for (name, whose, _), row in self._shown.items()
+                    if (name, whose) == (table, key)]  # fmt: skip
+            found += [row for row in told if row["symbol"] not in held]
         elif table == "margin":
             found = self._accounts.margins(key, at)
         elif table == "wallet":
