@@ -225,7 +225,8 @@ def test_an_open_end_is_filled_in_with_the_venues_time_and_stays_for_all_its_pag
     assert "endAt" not in ledger.query
     for _ in range(2):  # a question may have to be sent again
         assert trade.sign(ledger, NOW_MS + 9).query == f"{ledger.query}&endAt={NOW_MS + 9}"
-    trade.answered(ok(ledger.tag, [{**LINE, "id": str(9000 - n)} for n in range(200)]), AT)
+    first = ok(ledger.tag, [{**LINE, "id": str(9000 - n)} for n in range(200)])
+    trade.answered(msgspec.structs.replace(first, asked_ms=NOW_MS + 9), AT)
     (further,) = trade.follow_ups()
     assert trade.sign(further, NOW_MS + 500).query == f"{further.query}&endAt={NOW_MS + 9}"
     (end,) = trade.answered(ok(further.tag, []), AT)[-1:]
@@ -237,8 +238,8 @@ def test_a_clock_hours_apart_from_ours_is_no_hindrance() -> None:
     for ahead in (-7 * HOUR_MS, 7 * HOUR_MS):
         since = NOW_MS + ahead - 1000
         (question,) = fills(trade, "spot", since)
-        trade.sign(question, NOW_MS + ahead)
-        (end,) = trade.answered(ok(question.tag, page()), AT)
+        told = msgspec.structs.replace(ok(question.tag, page()), asked_ms=NOW_MS + ahead)
+        (end,) = trade.answered(told, AT)
         assert isinstance(end, FillsTold)
         assert (end.since_ms, end.until_ms) == (since, NOW_MS + ahead)
 
@@ -246,8 +247,9 @@ def test_a_clock_hours_apart_from_ours_is_no_hindrance() -> None:
 def test_nothing_is_told_beyond_the_venues_own_clock() -> None:
     trade = new_trade()
     (question,) = lines(trade, "spot")
-    trade.sign(question, NOW_MS - 100)  # ours is ahead
-    (end,) = trade.answered(ok(question.tag, [LINE]), AT)
+    page = ok(question.tag, [LINE])
+    told = msgspec.structs.replace(page, asked_ms=NOW_MS - 100)  # ours is ahead
+    (end,) = trade.answered(told, AT)
     assert isinstance(end, StatementTold) and end.until_ms == NOW_MS - 100
 
 
@@ -315,6 +317,7 @@ def test_damaged_rows_never_raise_and_never_end_a_record(
     questions = (fills(trade), lines(trade, "spot"), lines(trade, "futures"))[which]
     data = {"hasMore": False, "dataList": rows} if which == 2 else rows
     told = trade.answered(ok(questions[0].tag, data), AT)
-    if any(isinstance(event, FrameRejected) for event in told):
+    # A name that is not listed may be one of yesterday; all else that is wrong is damage.
+    if any(isinstance(e, FrameRejected) and e.reason != "unlisted" for e in told):
         assert not is_told(told)
     assert all(isinstance(one, StatementLine) for one in told[:-1] if which and is_told(told))

@@ -149,9 +149,10 @@ def test_what_is_older_than_three_days_is_asked_of_the_slower_list_up_to_three_m
 def test_nothing_is_told_beyond_the_venues_own_clock() -> None:
     trade = new_trade()
     (question,) = statement(trade)
-    trade.sign(question, NOW_MS - 100)  # ours is ahead
     late = {**BILL, "billId": "10", "ts": str(NOW_MS - 50)}
-    told = trade.answered(answer(question.tag, [late, {**BILL, "ts": str(NOW_MS - 200)}]), AT)
+    page = answer(question.tag, [late, {**BILL, "ts": str(NOW_MS - 200)}])
+    page = msgspec.structs.replace(page, asked_ms=NOW_MS - 100)  # ours is ahead
+    told = trade.answered(page, AT)
     assert [type(event) for event in told] == [StatementLine, StatementTold]
     assert told[-1].until_ms == NOW_MS - 100
 
@@ -229,5 +230,6 @@ def test_damaged_rows_never_raise_and_never_end_a_record(
     (question,) = asked(trade)
     row = {**(FILL if asked is fills else BILL), name: value}
     told = trade.answered(answer(question.tag, [row]), AT)
-    if any(isinstance(event, FrameRejected) for event in told):
+    # A name that is not listed may be one of yesterday; all else that is wrong is damage.
+    if any(isinstance(e, FrameRejected) and e.reason != "unlisted" for e in told):
         assert not any(isinstance(event, FillsTold | StatementTold) for event in told)

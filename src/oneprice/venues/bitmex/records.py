@@ -101,12 +101,6 @@ class Records:
         walk.waiting[tag] = request
         return request
 
-    def stamped(self, request: Request, venue_ms: int) -> None:
-        """A question leaves at this moment of the venue's clock: nothing later is told."""
-        walk = self._open.get(request.tag.partition(":")[0])
-        if walk is not None and request.tag in walk.waiting:
-            walk.sent_ms = walk.sent_ms or venue_ms
-
     # Answers ----------------------------------------------------------------------------
 
     def answered(self, answer: Answer, at: Nanos) -> Sequence[Output]:
@@ -116,6 +110,8 @@ class Records:
         if walk is None or str(walk.number) != number or answer.tag not in walk.waiting:
             return ()  # given up for a newer one
         request = walk.waiting.pop(answer.tag)
+        if answer.asked_ms:  # nothing later than the first question is told
+            walk.sent_ms = min(walk.sent_ms or answer.asked_ms, answer.asked_ms)
         out: list[Output] = []
         failed = failure(answer)
         if failed is not None:

@@ -126,7 +126,6 @@ class BitmexTrade:
             args = (self._key, expires, self._signer.hex(f"GET/realtime{expires}"))
             body = msgspec.json.encode({"op": "authKeyExpires", "args": args})
             return msgspec.structs.replace(request, body=body)
-        self._records.stamped(request, venue_ms)
         settings = self._settings
         ahead = settings.read_expires_s if request.method == "GET" else settings.order_expires_s
         expires = venue_ms // 1000 + ahead

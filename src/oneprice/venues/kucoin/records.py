@@ -161,7 +161,7 @@ class Records:
         return request
 
     def stamped(self, request: Request, venue_ms: int) -> Request:
-        """The question as it leaves at this moment of the venue's clock: later nothing is told.
+        """The question as it leaves at this moment of the venue's clock.
 
         An open end is filled in, because with one bound alone the venue makes up the other; of
         fills with some room, for whoever knows the venue's clock badly.
@@ -170,7 +170,6 @@ class Records:
         walk = self._open.get((verb, rest.rpartition(":")[2]))
         if walk is None or request.tag not in walk.waiting:
             return request
-        walk.sent_ms = walk.sent_ms or venue_ms
         if request.tag not in walk.ends:
             return request
         room = _AHEAD_MS if verb == "fills" else 0
@@ -187,6 +186,8 @@ class Records:
         if walk is None or str(walk.number) != number or answer.tag not in walk.waiting:
             return ()  # given up for a newer one
         request = walk.waiting.pop(answer.tag)
+        if answer.asked_ms:  # nothing later than the first question is told
+            walk.sent_ms = min(walk.sent_ms or answer.asked_ms, answer.asked_ms)
         out: list[Output] = []
         reply = read(answer)
         if not isinstance(reply, Failed):

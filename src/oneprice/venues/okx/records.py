@@ -126,13 +126,6 @@ class Records:
         walk.waiting[tag] = request
         return request
 
-    def stamped(self, request: Request, venue_ms: int) -> None:
-        """A question leaves at this moment of the venue's clock: nothing later is told."""
-        verb, _, rest = request.tag.partition(":")
-        found = self._open.get((verb, rest.rpartition(":")[2]))
-        if found is not None and request.tag in found[1].waiting:
-            found[1].sent_ms = found[1].sent_ms or venue_ms
-
     # Answers ----------------------------------------------------------------------------
 
     def answered(self, answer: Answer, at: Nanos) -> list[Output]:
@@ -142,6 +135,8 @@ class Records:
         if walk is None or str(count) != number or answer.tag not in walk.waiting:
             return []  # given up for a newer one
         request = walk.waiting.pop(answer.tag)
+        if answer.asked_ms:  # nothing later than the first question is told
+            walk.sent_ms = min(walk.sent_ms or answer.asked_ms, answer.asked_ms)
         out: list[Output] = []
         reply = settled(answer)
         if isinstance(reply, Failed):

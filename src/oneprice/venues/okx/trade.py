@@ -134,7 +134,6 @@ class OkxTrade:
         if request.socket:
             body = request.body.replace(_EXPIRY, b'"expTime":"%d"' % expiry, 1)
             return msgspec.structs.replace(request, body=body)
-        self._records.stamped(request, venue_ms)
         stamp = iso(venue_ms)
         target = f"{request.path}?{request.query}" if request.query else request.path
         text = f"{stamp}{request.method}{target}".encode() + request.body
