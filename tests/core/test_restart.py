@@ -8,6 +8,7 @@ import pytest
 from oneprice.core.engine import Engine
 from oneprice.core.strategy import (
     Alarmed,
+    Decision,
     Discrepancy,
     IntentJudged,
     Recovered,
@@ -66,7 +67,17 @@ def restart(world: World, session: str = "t2") -> None:
     world.refresh()
     for it in world.listed.values():
         world.tell(ev.BookReady(at=Nanos(world.now), instrument=it.id))
-    for command in world.engine.begin(Nanos(world.now), MARKETS):
+    begin(world)
+
+
+def begin(world: World) -> None:
+    """Recovery begins: as every turn it is in the journal before its commands leave."""
+    commands = world.engine.begin(Nanos(world.now), MARKETS)
+    record = world.engine.drain_record()
+    world.decisions += [item for item in record if isinstance(item, Decision)]
+    world.journal.append((Nanos(world.now), record, commands))
+    world.on_entry()
+    for command in commands:
         world._obey(command)
 
 

@@ -23,6 +23,7 @@ from oneprice.core.ledger import (
 )
 from oneprice.core.record import OpeningAccepted
 from oneprice.core.statement import StatementEntered, is_of_before
+from oneprice.core.strategy import IntentJudged
 from oneprice.model import events as ev
 from oneprice.model.instrument import Instrument, Payoff, split_id
 from oneprice.model.settings import EngineSettings
@@ -57,6 +58,7 @@ class Fold:
         self._seen: dict[tuple[object, ...], int] = {}  # each record counts once
         self._waiting: list[ev.StatementLine] = []
         self._offsets: dict[str, list[int]] = {}
+        self._groups: dict[str, None] = {}
         self._last = Nanos(0)
 
     def result(self) -> Ours:
@@ -74,6 +76,8 @@ class Fold:
         """One item of a record; what moves no money passes by."""
         self._last = Nanos(max(self._last, getattr(item, "at", 0)))
         match item:
+            case IntentJudged() if item.group:
+                self._groups[item.group] = None
             case ev.InstrumentListed():
                 self._listed[item.instrument.id] = item.instrument
             case ev.BalanceReported() | ev.PositionReported():
@@ -118,6 +122,8 @@ class Fold:
 
     def _accepted(self, note: OpeningAccepted) -> None:
         self._ledger.open(note.account, note.asset, note.amount)
+        if note.account[0] == "position":
+            self._accounts.accepted[note.account[1]] = note.at
         if note.account[0] == "venue":
             venue, wallet = note.account[1:3]
             at_ms = note.at // MILLI
@@ -129,6 +135,8 @@ class Fold:
         listed = self._listed.get(fill.instrument)
         if listed is None or not self._accounts.is_checked(listed):
             return
+        if not self._is_ours(fill) and not self._accounts.counts(fill, listed):
+            return  # a stranger's from before: the opening has it
         key = ("fill", fill.instrument, fill.fill_id, fill.side)
         known = self._seen.get(key)
         if known is not None:
@@ -144,6 +152,10 @@ class Fold:
             # Until the fee is told it is ours alone, at the place of its fill.
             self._seen["guess", fill.instrument, fill.fill_id, fill.side] = 1
         self._clock(listed.venue, fill.venue_ms, fill.at)
+
+    def _is_ours(self, fill: ev.OrderFilled) -> bool:
+        """Our client ids are a group's, then the number of the order."""
+        return fill.order_id.rpartition("o")[0] in self._groups
 
     def _correct_fee(self, place: int, fill: ev.OrderFilled) -> None:
         guess = ("guess", fill.instrument, fill.fill_id, fill.side)

@@ -8,6 +8,7 @@
 A directory that holds a session is resumed: the journal of all starts before is recalled.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from oneprice.core.recall import NotRecalled
 from oneprice.core.record import AnyNote
 from oneprice.model.commands import AnyCommand
 from oneprice.model.events import AccountChecked
+from oneprice.model.instrument import instrument_id
 from oneprice.model.units import MILLI, Nanos
 from oneprice.shell.desk import Turn
 from oneprice.store.journal import (
@@ -170,6 +172,12 @@ def _found(directory: Path, config: RunConfig) -> Manifest | None:
             f"session {directory}: found version {old.version}, expected "
             f"{oneprice.__version__}: end it with the program that began it"
         )
+    counted, asked = old.config.engine.reporting, config.engine.reporting
+    if counted != asked:
+        raise ConfigError(
+            f"session {directory}: engine.reporting: found {asked}, expected {counted}: profit "
+            "and the daily loss of a session are counted in one asset"
+        )
     gone = [venue.name for venue in config.venues if venue.needs_twin]
     if gone:
         raise ConfigError(
@@ -221,7 +229,10 @@ def _write_manifest(directory: Path, manifest: Manifest) -> None:
     """Whole or not at all, however this process ends."""
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     unfinished = directory / _unfinished(MANIFEST)
-    unfinished.write_bytes(text + b"\n")
+    with unfinished.open("wb") as file:
+        file.write(text + b"\n")
+        file.flush()
+        os.fsync(file.fileno())  # a name without a content would be a session nobody can resume
     unfinished.replace(directory / MANIFEST)
 
 
@@ -243,12 +254,23 @@ def recall(session: Session, engine: Engine, now: int) -> None:
         except (msgspec.MsgspecError, NotRecalled) as error:
             raise ConfigError(f"session {there}: journal entry {number}: {error}") from None
     engine.recall.end()
+    _check_wanted(there, engine, config)
     if engine.now > now:
         late = (engine.now - now) / 1e9
         raise ConfigError(
             f"session {there}: its journal ends {late:.3f} s after what the clock says; "
             "expected a clock that is right"
         )
+
+
+def _check_wanted(there: Path, engine: Engine, config: RunConfig) -> None:
+    wanted = [instrument_id(v.name, *named) for v in config.venues for named in v.named]
+    for instrument in engine.report.at_stake():
+        if instrument not in wanted:
+            raise ConfigError(
+                f"session {there}: something of its groups is open in {instrument}, which is not "
+                "in the configuration: it could not be ended"
+            )
 
 
 def _check_known(

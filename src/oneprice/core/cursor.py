@@ -28,23 +28,24 @@ class FillCursor:
         """A market's fills are complete up to a moment. Says which part of them the venue could
         not tell any more, "" where nothing is missing."""
         key = (event.venue, event.market)
-        before = self._told.get(key)
+        before = self._complete_ms(key)
         # Nobody can tell what has not happened yet.
         until = min(event.until_ms, event.at // MILLI)
-        self._told[key] = until if before is None else max(before, until)
+        self._told[key] = max(self._told.get(key, until), until)
         if before is None or event.since_ms <= before:
             return ""
         return f"fills from {before} to {event.since_ms} ms could not be told"
 
     def since_ms(self, key: MarketKey) -> int | None:
         """From when on a market must be asked; None before it was first checked."""
-        from_ms = self._told.get(key)
-        if from_ms is None:
-            checked = self._accounts.checked_at.get(key)
-            if checked is None:
-                return None
-            from_ms = checked // MILLI
-        return max(0, from_ms - self._settings.fills_overlap_ms)
+        from_ms = self._complete_ms(key)
+        return None if from_ms is None else max(0, from_ms - self._settings.fills_overlap_ms)
+
+    def _complete_ms(self, key: MarketKey) -> int | None:
+        """Until when nothing is missing: at its opening nothing of a market is."""
+        told = self._told.get(key)
+        checked = self._accounts.checked_at.get(key)
+        return checked // MILLI if told is None and checked is not None else told
 
     def ask(self, key: MarketKey) -> list[AnyCommand]:
         """Ask one market on."""

@@ -18,14 +18,15 @@ from oneprice.core.orders import Heard, Order, OrderMessage, Orders
 from oneprice.core.plausible import Plausible
 from oneprice.core.reconcile import Reconcile
 from oneprice.core.record import Record
+from oneprice.core.regrid import recounted, regrid
 from oneprice.core.repairs import Group
 from oneprice.core.report import Report
 from oneprice.core.sight import Parts, Sight
 from oneprice.core.strategy import Discrepancy, Intent
 from oneprice.core.terms import Terms, TermsEvent
 from oneprice.model import events as ev
-from oneprice.model.commands import AnyCommand, QueryAccount
-from oneprice.model.instrument import split_id
+from oneprice.model.commands import AnyCommand, CancelOrder, QueryAccount
+from oneprice.model.instrument import Instrument, split_id
 from oneprice.model.settings import LegSettings
 from oneprice.model.units import ZERO, Asset, Lots, Money
 
@@ -203,7 +204,9 @@ class Doors:
     def believed(self, difference: Discrepancy) -> list[AnyCommand]:
         """A position at a venue is not what our fills come to, and that has outlived the
         questions: where it is smaller, what is missing was taken from us."""
-        if difference.kind != "position" or self._market.instrument(difference.subject) is None:
+        subject = difference.subject
+        known = self._market.instrument(subject) is not None and subject not in self._sight.resized
+        if difference.kind != "position" or not known:
             return []
         self._wake.news = self._wake.rewire = True
         change = Decimal(difference.found) - Decimal(difference.expected)
@@ -220,6 +223,50 @@ class Doors:
                 there = self._ledger.wallet(venue, wallet, asset)
                 self._holdings.accepted_coins(venue, asset, there)
         self._wake.news = self._wake.rewire = True
+
+    def resized(self, listed: Instrument) -> bool:
+        """Whether a venue counts anew what something of ours is counted in. Our books go on as
+        they began: by another size they would show profit and positions that nobody made."""
+        known = self._market.instrument(listed.id)
+        if known is None or _size_of(known) == _size_of(listed):
+            return False
+        if listed.id not in self._report.at_stake() and not self._ledger.lots(listed.id):
+            return False
+        told = self._sight.resized.get(listed.id, known)
+        self._sight.resized[listed.id] = listed
+        if _size_of(told) != _size_of(listed):
+            self._record.differs(
+                Discrepancy(
+                    at=self._market.now,
+                    kind="size",
+                    subject=listed.id,
+                    expected=_size_of(known),
+                    found=_size_of(listed),
+                )
+            )
+        return True
+
+    def listed(self, listed: Instrument) -> bool:
+        """A venue describes an instrument; True where a strategy may want to know."""
+        known = self._market.instrument(listed.id)
+        self._sight.resized.pop(listed.id, None)
+        anew = known is not None and (known.tick, known.lot) != (listed.tick, listed.lot)
+        if known is not None and anew:
+            regrid(self._orders, self._groups, known, listed)
+        news = self._market.hear(ev.InstrumentListed(at=self._market.now, instrument=listed))
+        if anew and not self.muted:
+            self._record.describe(listed.id)
+        return news
+
+    def as_counted(self, event: ev.Event) -> ev.Event:
+        """A fact in the ticks and lots that our books count in."""
+        if not self._sight.resized:
+            return event
+        order = self._orders.get(getattr(event, "order_id", ""))
+        name = order.instrument if order is not None else getattr(event, "instrument", "")
+        told = self._sight.resized.get(name)
+        known = self._market.instrument(name)
+        return event if told is None or known is None else recounted(event, told, known)
 
     def released(self) -> None:
         """A person closed the clutch: what was given up may be tried again."""
@@ -319,9 +366,13 @@ class Doors:
         return []
 
     def _open_order(self, event: ev.OpenOrderReported) -> list[AnyCommand]:
-        ours = self._orders.get(event.order_id) is not None
-        self._reconcile.open_order(event, ours=ours)
-        return self._term(event)
+        order = self._orders.get(event.order_id)
+        self._reconcile.open_order(event, ours=order is not None)
+        self._term(event)
+        if order is None or not order.settled or self.muted:
+            return []
+        # It has ended, we were told, or was never there; a list that is only late costs nothing.
+        return [CancelOrder(order_id=order.id, instrument=order.instrument)]
 
     def _term(self, event: TermsEvent) -> list[AnyCommand]:
         self._terms.hear(event)
@@ -341,6 +392,12 @@ class Doors:
         self._accounts.told_at[event.venue, event.market] = event.at
         commands = self._reconcile.checked(event)
         return commands + self._terms.checked((event.venue, event.market))
+
+
+def _size_of(listed: Instrument) -> str:
+    """All that says how much a lot is, and what it pays."""
+    per = f"{listed.lot} x {listed.contract_value} {listed.base} x {listed.multiplier}"
+    return f"{per}, {listed.payoff.name.lower()} in {listed.settle}"
 
 
 def _went_wrong(group: Group) -> bool:

@@ -138,6 +138,7 @@ class Engine:
 
     def _learn(self, door: Door, event: Event) -> list[AnyCommand]:
         """The same for a fact, which is recorded before what came of it."""
+        event = self._facts.as_counted(event)
         place = self._record.begin()
         self._record.fact(event)
         return self._apply(door, event, place)
@@ -170,6 +171,7 @@ class Engine:
         assert at >= self._market.now, "time runs forward"
         self._market.now = at
         if not self._settings.trading:
+            self._sight.recovering = False  # nothing of ours can be open
             return []
         if not self.recall.entries:
             return self._ask(markets)
@@ -227,6 +229,9 @@ class Engine:
         return commands
 
     def _decide(self, commands: list[AnyCommand]) -> None:
+        ending = self._sight.stopping or self._sight.flattening
+        if self._recovery.is_due and not ending:
+            return  # lines come up one by one: nothing is decided on what we knew before
         if self._wake.rewire:
             self._wake.rewire = False
             self._wired = self._market.now
@@ -362,7 +367,9 @@ class Engine:
             self._record.rates(place, openings=True)
 
     def _listed(self, event: ev.InstrumentListed) -> list[AnyCommand]:
-        if self._market.hear(event):
+        if self._facts.resized(event.instrument):
+            self._wake.news = True
+        elif self._facts.listed(event.instrument):
             self._wake.news = self._wake.rewire = True
         return []
 

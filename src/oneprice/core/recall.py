@@ -91,6 +91,7 @@ class Recall:
 
     def end(self) -> None:
         """All has been told: what belonged to the moment is dropped."""
+        self._clerks.sight.recovering = bool(self.entries)  # until the venues were compared
         self._clerks.reconcile.forget_doubts()
         self._clerks.terms.found.clear()
         for order in self._clerks.orders.unsettled():
@@ -119,7 +120,7 @@ class Recall:
             case Correction():
                 self._clerks.books.correct(item)
             case ev.InstrumentListed():
-                self._market.hear(item)
+                self._doors.listed(item.instrument)
             case ev.KillRequested():
                 self._clerks.sight.flattening |= item.flatten
             case ev.ClutchReleased():

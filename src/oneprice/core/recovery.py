@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from oneprice.core.account import MarketKey
 from oneprice.core.doors import Clerks, Doors
+from oneprice.core.reconcile import Subject
 from oneprice.core.sight import Parts
 from oneprice.core.strategy import Alarmed, Recovered
 from oneprice.model.commands import AnyCommand, CancelOrder, QueryAccount, SetTimer
@@ -20,6 +21,7 @@ LOOK_MS = 100  # between looks while answers are awaited
 # A question that may be lost on its way is asked again after so long, then after twice as long:
 # an answer can take its time where a venue allows few questions, and more of them would not help.
 UNANSWERED_MS = 2_000
+STATEMENT_MS = 30_000  # a balance that differs waits so long for the venue's own explanation
 # Between the looks that must all show a difference: balances may trail the fills behind them.
 PAUSES_MS = (100, 900)
 
@@ -49,7 +51,12 @@ class Recovery:
 
     @property
     def active(self) -> bool:
-        return self._sight.recovering
+        return self._sight.recovering and self._began > 0
+
+    @property
+    def is_due(self) -> bool:
+        """A journal was recalled, and nobody has been asked yet: what we know may be long over."""
+        return self._sight.recovering and not self._began
 
     def begin(self, markets: Sequence[MarketKey]) -> list[AnyCommand]:
         """Every market that the journal knows is asked, and those given."""
@@ -111,10 +118,20 @@ class Recovery:
             self._next = Nanos(now + PAUSES_MS[self._looks - 1] * MILLI)
             self._stale = True
             return []
+        if self._may_be_explained(found):
+            return []
         self._reconcile.believe(found)
         commands = self._doors.collect()
         self._end()
         return commands
+
+    def _may_be_explained(self, found: Sequence[Subject]) -> bool:
+        """Whether a statement that is on its way may hold the line that is missing: what is
+        accepted before it comes would be booked twice. After days it comes in many pages."""
+        if self._market.now - self._began >= STATEMENT_MS * MILLI:
+            return False
+        statements = self._reconcile.statements
+        return any(isinstance(s, tuple) and statements.is_awaited(s[0], s[1]) for s in found)
 
     def _end(self) -> None:
         self._sight.recovering = False

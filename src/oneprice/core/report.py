@@ -115,6 +115,14 @@ class Report:
     def holdings(self, strategy: str = "") -> Sequence[Holding]:
         return self._parts.holdings.of(strategy)
 
+    def at_stake(self) -> Sequence[InstrumentId]:
+        """Where orders may live, groups are at work or something is held."""
+        parts = self._parts
+        found = [leg.instrument for h in parts.holdings.of("") for leg in h.legs]
+        found += [leg.instrument for g in parts.groups.living.values() for leg in g.intent.legs]
+        found += [order.instrument for order in self._orders.unsettled()]
+        return list(dict.fromkeys(found))
+
     def positions(self) -> Mapping[InstrumentId, Lots]:
         """Signed lots of every derivative held."""
         return {i: Lots(lots) for i, lots in self._parts.ledger.positions().items()}

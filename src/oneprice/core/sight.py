@@ -56,6 +56,7 @@ class Sight:
         self.flattening = False  # a person wants every holding closed, whatever it costs
         self.recovering = False  # after a restart: not yet compared with the venues
         self.deaf: dict[tuple[str, str], None] = {}  # private sockets that are down, by venue
+        self.resized = parts.groups.resized
         # What the market answers by itself is not asked through another call.
         market = parts.market
         self.instruments, self.instrument = market.instruments, market.instrument
@@ -122,7 +123,22 @@ class Sight:
             return None
         if listed.payoff is Payoff.SPOT:
             free = min(free, self._ledger.wallet(listed.venue, wallet, asset))
+            free -= self._spoken_for(listed.venue, wallet, asset)
         return free - self._on_its_way(listed.venue, wallet, asset)
+
+    def _spoken_for(self, venue: str, wallet: str, asset: Asset) -> Money:
+        """Coins that an open holding will sell when it ends: nobody else may."""
+        total = ZERO
+        for holding in self._holdings.of(""):
+            for leg in holding.legs:
+                listed = self._market.known_instrument(leg.instrument)
+                if leg.lots <= 0 or listed.is_derivative:
+                    continue
+                if (listed.venue, listed.base) == (venue, asset) and (
+                    self._accounts.wallet_of(venue, listed.market) == wallet
+                ):
+                    total += listed.size(leg.lots) * listed.contract_value
+        return total
 
     def _on_its_way(self, venue: str, wallet: str, asset: Asset) -> Money:
         total = ZERO
@@ -181,7 +197,7 @@ class Sight:
         )
 
     def is_free(self, instrument: InstrumentId) -> bool:
-        return not self._groups.works_in(instrument)
+        return not self._groups.works_in(instrument) and instrument not in self.resized
 
     def in_pair(self, strategy: str, instruments: Iterable[InstrumentId]) -> int:
         held = self._holdings.of(strategy)
