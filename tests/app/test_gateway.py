@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,12 +14,15 @@ from oneprice.app.config import RunConfig, VenueConfig
 from oneprice.app.lab import twin_endpoints
 from oneprice.app.run import hand_out
 from oneprice.app.session import NoJournal
+from oneprice.model.commands import CancelAll
+from oneprice.model.events import OrderUncertain
+from oneprice.model.units import Nanos
 from oneprice.shell.clock import Clock
 from oneprice.shell.gateway import Gateway
 from oneprice.shell.runtime import Runtime
 from oneprice.twin.build import World, make_twin
 from oneprice.twin.server import RunningTwin, serve
-from oneprice.venues.contract import Credentials
+from oneprice.venues.contract import Answer, Credentials, Request
 
 VENUES = {
     "bybit": VenueConfig(name="bybit", markets=("spot", "linear"), symbols=("BTCUSDT", "ETHUSDT")),
@@ -151,6 +155,70 @@ async def test_a_connection_is_renewed_before_the_venue_would_cut_it(
 
 async def test_the_venues_clock_is_measured(trader: Trader) -> None:
     assert abs(trader.clock.offset_ns(trader.gateway.name)) < 50_000_000
+
+
+async def test_an_order_of_which_nothing_is_known_makes_us_look_at_the_clock() -> None:
+    """Where the answer that was lost said that our time is wrong every question about the order
+    would be refused as well, until the clock is measured in its turn."""
+    ahead = [0]
+    twin = await serve(make_twin("bybit", lambda: time.time_ns() + ahead[0], World(seed=3)))
+    trader = Trader(twin, VENUES["bybit"])
+    await trader.start()
+    await asyncio.sleep(1.5)  # whatever measures at a start has measured
+    ahead[0] = -3 * 10**9
+    at = trader.clock.now()
+    trader.gateway.news(OrderUncertain(at=at, order_id="testg1o1", reason="no_answer"))
+    await until(lambda: trader.clock.offset_ns("bybit") < -2 * 10**9, 5)
+    await trader.close()
+    await twin.close()
+
+
+async def test_an_end_of_trading_announced_while_we_trade_is_learned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("oneprice.shell.gateway.LISTING_EVERY_S", 0.05)
+    twin = await serve(make_twin("bybit", time.time_ns, World(seed=3)))
+    trader = Trader(twin, VENUES["bybit"])
+    await trader.start()
+    perpetual = "bybit:linear:BTCUSDT"
+    known = trader.desk.engine._market.known_instrument
+    assert known(perpetual).ends == 0
+    now = time.time_ns()
+    twin.twin.exchange.delist(perpetual, now, due=now + 7_200 * 10**9)
+    await until(lambda: known(perpetual).ends > now, 5)
+    await trader.close()
+    await twin.close()
+
+
+async def test_what_was_decided_on_a_grid_is_said_before_another_one_is_learned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten lots of 0.001 must not leave as ten of 0.01."""
+    monkeypatch.setattr("oneprice.shell.gateway.LISTING_EVERY_S", 0.05)
+    twin = await serve(make_twin("bybit", time.time_ns, World(seed=3)))
+    trader = Trader(twin, VENUES["bybit"])
+    await trader.start()
+    gateway, desk = trader.gateway, trader.desk
+    hear, answered = gateway._hear, desk.answer
+    waiting: list[int] = []
+
+    async def hear_late(request: Request, *rest: Any) -> Answer:
+        answer = await hear(request, *rest)
+        if request.tag.startswith("instruments:"):
+            desk._commands.append(CancelAll(instrument="bybit:linear:BTCUSDT"))
+        return answer
+
+    def learn(venue: str, side: str, answer: Answer, at: Nanos) -> Sequence[Request]:
+        if answer.tag.startswith("instruments:"):
+            waiting.append(len(desk._commands))
+        return answered(venue, side, answer, at)
+
+    monkeypatch.setattr(gateway, "_hear", hear_late)
+    monkeypatch.setattr(desk, "answer", learn)
+    await until(lambda: len(waiting) >= 2, 5)
+    assert set(waiting) == {0}
+    await trader.close()
+    await twin.close()
 
 
 async def test_a_venue_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from oneprice.model.commands import Priority
+from oneprice.model.units import SECOND
 from oneprice.shell import outbox as module
 from oneprice.shell.clock import Clock
 from oneprice.shell.outbox import Outbox
@@ -82,6 +85,38 @@ async def test_a_cancel_takes_back_an_order_that_still_waits_and_it_is_never_sen
     await asyncio.sleep(0.05)
     assert way.given_up == [("place:o1", "venue_busy")]
     assert way.sent == ["place:o2"]
+
+
+async def test_a_cancel_of_several_orders_takes_back_those_that_still_wait() -> None:
+    """Else the cancel would overtake them, and they would be sent after it."""
+    way = Way()
+    way.open = False
+    for name in ("o1", "o2", "o3"):
+        tag = f"place:{name}"
+        way.outbox.put(Request(tag=tag, order_id=name, priority=Priority.HEDGE))
+    every = Request(tag="cancel:many", order_ids=("o1", "o0", "o2"), priority=Priority.CANCEL)
+    way.outbox.put(every)
+    way.open = True
+    await asyncio.sleep(0.05)
+    assert way.given_up == [("place:o1", "venue_busy"), ("place:o2", "venue_busy")]
+    assert way.sent == ["cancel:many", "place:o3"], "o0 may be at the venue"
+
+
+@pytest.mark.parametrize("priority", [Priority.ENTRY, Priority.HEDGE, Priority.UNWIND])
+async def test_an_order_that_a_ban_would_outlast_is_given_up_at_once(priority: Priority) -> None:
+    """Whoever waits for it could give the other leg back meanwhile; and after the ban it would
+    be an order for a price of then."""
+    way = Way()
+    cost = (("orders", 1),)
+    way.open = False
+    way.outbox.put(Request(tag="place:o1", order_id="o1", priority=priority, cost=cost))
+    way.open = True
+    way.outbox.pacer.ban("orders", Clock().now() + 20 * SECOND)
+    way.outbox.put(Request(tag="place:o2", order_id="o2", priority=priority, cost=cost))
+    way.outbox.put(Request(tag="query:o9", order_id="o9", priority=Priority.HEDGE, cost=cost))
+    await asyncio.sleep(0.05)
+    assert sorted(way.given_up) == [("place:o1", "banned"), ("place:o2", "banned")]
+    assert way.sent == [] and len(way.outbox) == 1, "a question waits for the end of the ban"
 
 
 async def test_a_turn_is_taken_in_line_and_counts_as_spent() -> None:

@@ -6,6 +6,8 @@ from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import msgspec
+import picows
 import stamina
 import structlog
 
@@ -19,17 +21,17 @@ from oneprice.model.events import (
     OrderRefused,
     OrderUncertain,
 )
-from oneprice.model.units import MILLI, SECOND
+from oneprice.model.units import MILLI, SECOND, InstrumentId
 from oneprice.shell.clock import Clock
 from oneprice.shell.desk import Dialect
-from oneprice.shell.http import Http
+from oneprice.shell.http import Connectors, Http, over_tcp
 from oneprice.shell.lines import Hooks, Line, Lines, shards
 from oneprice.shell.outbox import Outbox
 from oneprice.shell.pacing import OPEN_NS, Pacer, Trip
 from oneprice.shell.replies import Replies, bounded
 from oneprice.shell.resync import Resync
 from oneprice.shell.runtime import Runtime
-from oneprice.shell.socket import Connection
+from oneprice.shell.socket import Connection, Opener
 from oneprice.venues.contract import Ack, Answer, Output, Request, SocketSpec, Topic, Wanted
 
 log = structlog.get_logger("gateway")
@@ -38,13 +40,22 @@ ORDER_TIMEOUT_NS = 2 * SECOND  # an order unanswered for so long is UNKNOWN
 WATCH_EVERY_S = 0.25
 CLOCK_EVERY_S = 20.0  # a venue's clock that was set costs its refusals for so long
 CLOCK_SAMPLES = 3
+LISTING_EVERY_S = 600.0  # grids change and delistings are announced while we trade
 RATE_PAUSE_NS = SECOND  # a refusal for rate that names no end
 CLOCK_PAUSE_S = 1.0  # between two measurements that refusals ask for
+HTTP_ERROR = 400  # and above: the request was refused, or broke there
 DATA_CALLS_MAX = 16  # snapshots under way at once: what has its turn must leave at once, too
 
 
 class NoAnswer(ConnectionError):
     """A venue did not answer something without which we cannot start."""
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True):
+    """The ways out of this program."""
+
+    opener: Opener = picows.ws_connect
+    connector: Connectors = over_tcp
 
 
 class Gateway:
@@ -57,6 +68,7 @@ class Gateway:
         runtime: Runtime,
         clock: Clock,
         wanted: Sequence[Wanted],
+        network: Network = Network(),  # noqa: B008 -- frozen
     ) -> None:
         self.name = dialect.name
         self._dialect = dialect
@@ -66,7 +78,7 @@ class Gateway:
         self._clock = clock
         self._wanted = list(wanted)
         self._markets = tuple(dict.fromkeys(w.instrument.split(":")[1] for w in wanted))
-        self._http = Http(self._endpoints)
+        self._http = Http(self._endpoints, connector=network.connector)
         self._replies = Replies()
         self._clock_doubted = asyncio.Event()
         self.outbox = Outbox(
@@ -87,6 +99,7 @@ class Gateway:
                 on_link=self._link_changed,
                 on_refused=self._clock_doubted.set,
                 on_topics=self._topics_told,
+                opener=network.opener,
             ),
         )
         self._resync = Resync(self.name, dialect.feed, runtime, self._lines, self._fetch_data)
@@ -111,9 +124,12 @@ class Gateway:
                 with attempt:
                     trip = await self.outbox.turn(request.cost, request.priority)
                     answer = await self._hear(request, trip)
-                    if answer.status == 0:
+                    if answer.status >= HTTP_ERROR:
+                        self._answered("feed", answer)  # it may say how long to stay away
+                    if answer.status == 0 or answer.status >= HTTP_ERROR:
                         url = self._endpoints[request.host] + request.path
-                        raise NoAnswer(f"{self.name}: no answer from {url}: {answer.detail}")
+                        why = answer.detail or f"status {answer.status}"
+                        raise NoAnswer(f"{self.name}: no answer from {url}: {why}")
             questions += self._answered("feed", answer)
         self._runtime.on_news()
 
@@ -132,6 +148,7 @@ class Gateway:
         self._lines.start()
         self._spawn(self._watch(), "watch")
         self._spawn(self._keep_clock(), "clock")
+        self._spawn(self._keep_listing(), "listing")
         if self._dialect.trade is not None:
             for every_ms, request in self._dialect.trade.keep_alive():
                 self._spawn(self._repeat(every_ms, request), request.tag)
@@ -156,6 +173,16 @@ class Gateway:
     @property
     def resyncs(self) -> int:
         return self._resync.count
+
+    @property
+    def losses(self) -> Mapping[str, int]:
+        """How often a book was lost, by reason."""
+        return self._resync.losses
+
+    @property
+    def unknown(self) -> Sequence[InstrumentId]:
+        """Books that cannot be read now."""
+        return self._resync.unknown()
 
     @property
     def reconnects(self) -> int:
@@ -221,12 +248,13 @@ class Gateway:
         return not request.socket or self._lines.ready(request.socket) is not None
 
     def _send(self, request: Request, trip: Trip) -> None:
+        if self._closing:
+            return
         unsigned = request
-        if request.signed and self._dialect.trade is not None:
-            request = self._dialect.trade.sign(request, self._clock.venue_ms(self.name))
+        request, asked_ms = self._signed(request)
         if not request.socket:
             number = str(next(self._numbers))
-            work = self._call(request, trip, number)
+            work = self._call(request, trip, number, asked_ms)
             self._calls[number] = self._runtime.spawn(work, f"answer to {request.tag}")
             return
         line = self._lines.ready(request.socket)
@@ -244,9 +272,16 @@ class Gateway:
             for order_id in request.concerns:
                 self._recalls[order_id] = (unsigned, line.connection)
 
-    async def _call(self, request: Request, trip: Trip, number: str) -> None:
+    def _signed(self, request: Request) -> tuple[Request, int]:
+        """As it may leave, and the venue's time in it; 0 where it needs no signature."""
+        if not request.signed or self._dialect.trade is None:
+            return request, 0
+        venue_ms = self._clock.venue_ms(self.name)
+        return self._dialect.trade.sign(request, venue_ms), venue_ms
+
+    async def _call(self, request: Request, trip: Trip, number: str, asked_ms: int) -> None:
         try:
-            for more in self._answered("trade", await self._hear(request, trip)):
+            for more in self._answered("trade", await self._hear(request, trip, asked_ms)):
                 self.outbox.put(more)
         finally:
             del self._calls[number]
@@ -257,23 +292,22 @@ class Gateway:
         while questions:
             question = questions.pop(0)
             trip = await self.outbox.turn(question.cost, question.priority)
-            if question.signed and self._dialect.trade is not None:
-                question = self._dialect.trade.sign(question, self._clock.venue_ms(self.name))
-            questions += self._answered(side, await self._hear(question, trip))
+            question, asked_ms = self._signed(question)
+            questions += self._answered(side, await self._hear(question, trip, asked_ms))
 
     async def _fetch_data(self, side: str, request: Request) -> None:
         """As `fetch`, a few at a time: a ban heard of stops all that have not left."""
         async with self._data_calls:
             await self.fetch(side, request)
 
-    async def _hear(self, request: Request, trip: Trip) -> Answer:
+    async def _hear(self, request: Request, trip: Trip, asked_ms: int = 0) -> Answer:
         pacer = self.outbox.pacer
         pacer.embark(trip)
         answer = await self._http.send(request)
         now = self._clock.now()
         pacer.land(trip, now)
         pacer.learn(request.cost, dict(answer.headers), trip.sent, now, trip.held)
-        return answer
+        return msgspec.structs.replace(answer, asked_ms=asked_ms)
 
     def _answered(self, side: str, answer: Answer) -> Sequence[Request]:
         at = self._clock.now()
@@ -298,6 +332,7 @@ class Gateway:
 
     def _uncertain(self, order_id: str, reason: str) -> None:
         self._pending.pop(order_id, None)
+        self._clock_doubted.set()  # see `news`
         at = self._clock.now()
         self._desk.event(OrderUncertain(at=at, order_id=order_id, reason=reason))
         self._runtime.poke(at)
@@ -322,7 +357,10 @@ class Gateway:
         elif isinstance(output, FeedLost):
             self._resync.lost(output)
         else:
-            if isinstance(output, OrderRefused) and output.reason == "bad_time":
+            if isinstance(output, (OrderRefused, CancelRefused)) and output.reason == "bad_time":
+                self._clock_doubted.set()
+            elif isinstance(output, OrderUncertain):
+                # Its answer may have said so, and questions about it would be refused as well.
                 self._clock_doubted.set()
             order_id = getattr(output, "order_id", "")
             self._pending.pop(order_id, None)
@@ -367,6 +405,18 @@ class Gateway:
             ack = await bounded(waiting, "server time")
             self._clock.observe(self.name, sent, received, int(ack.text))
             self.outbox.pacer.ahead_ns = self._clock.offset_ns(self.name)
+
+    async def _keep_listing(self) -> None:
+        while True:
+            await asyncio.sleep(LISTING_EVERY_S)
+            questions = list(self._dialect.feed.instruments(self._markets))
+            while questions:
+                question = questions.pop(0)
+                trip = await self.outbox.turn(question.cost, question.priority)
+                answer = await self._hear(question, trip)
+                # What was decided on the grid of before must be said on it: not after the news.
+                self._runtime.end_turn()
+                questions += self._answered("feed", answer)
 
     async def _keep_clock(self) -> None:
         while True:

@@ -1,27 +1,41 @@
 """One HTTP client: exact queries, keep-alive, bounded waiting, an Answer for everything."""
 
+from collections.abc import Callable
+
 import aiohttp
 from yarl import URL
 
 from oneprice.venues.contract import Answer, Request
 
 CALLS_MAX = 128  # at once: who paces knows better, and an order must not wait behind data
+Connectors = Callable[[], aiohttp.BaseConnector]
 BODY_BYTES_MAX = 64 * 1024 * 1024  # the largest instrument list of a venue is about 10 MB
+
+
+def over_tcp() -> aiohttp.BaseConnector:
+    """How venues are reached."""
+    return aiohttp.TCPConnector(limit=CALLS_MAX)
 
 
 class Http:
     """Sends requests to one venue's hosts; whatever happens, an Answer comes back."""
 
-    def __init__(self, endpoints: dict[str, str], timeout_ms: int = 5_000) -> None:
+    def __init__(
+        self,
+        endpoints: dict[str, str],
+        timeout_ms: int = 5_000,
+        connector: Connectors = over_tcp,
+    ) -> None:
         self._endpoints = endpoints
         self._timeout = aiohttp.ClientTimeout(total=timeout_ms / 1000)
+        self._connector = connector
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, request: Request) -> Answer:
         """Status 0 means that no answer came: the outcome at the venue is unknown."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=self._timeout, connector=aiohttp.TCPConnector(limit=CALLS_MAX)
+                timeout=self._timeout, connector=self._connector()
             )
         url = self._endpoints[request.host] + request.path
         if request.query:

@@ -13,6 +13,7 @@ from oneprice.shell.pacing import Cost, Pacer, Trip
 from oneprice.venues.contract import Request
 
 ENTRY_PATIENCE_NS = 500 * MILLI  # an entry that waited so long is for a market that is gone
+ORDER_PATIENCE_NS = SECOND  # any other order waits no longer for the end of a ban
 OTHER_PATIENCE_NS = 30 * SECOND
 QUEUE_MAX = 10_000  # far above any venue's allowance for the patience above
 RETRY_NS = 5 * MILLI  # how soon a request is tried again whose socket is still down
@@ -59,15 +60,15 @@ class Outbox:
 
         A request about an order that still waits here takes that order back instead: to cancel
         it, or to be told that the venue does not know it and then to send it, would be a trade
-        that nobody wants any more. An entry that a ban would outlast is not taken at all.
+        that nobody wants any more. An order that a ban would outlast is not taken at all: whoever
+        wants it hears so at once, and may give the other leg back or ask for it at a new price.
         """
-        if self._line and request.order_id and self._take_back(request):
-            return
+        if self._line and request.concerns and not request.places:
+            taken = [self._take_back(order_id) for order_id in request.concerns]
+            if all(taken):
+                return
         now = self._clock.now()
-        if (
-            request.priority is Priority.ENTRY
-            and self.pacer.banned_ns(request.cost, now) > ENTRY_PATIENCE_NS
-        ):
+        if self._is_banned(request, now):
             self._give_up(request, "banned")
             return
         if not self._line and self._wait(request, now) == 0:
@@ -90,10 +91,10 @@ class Outbox:
         bisect.insort(self._line, waiting)
         self._pump()
 
-    def _take_back(self, request: Request) -> bool:
+    def _take_back(self, order_id: str) -> bool:
         for waiting in self._line:
             held = waiting.request
-            if held is not None and held.places and held.order_id == request.order_id:
+            if held is not None and held.places and held.order_id == order_id:
                 self._line.remove(waiting)
                 self._give_up(held, "venue_busy")
                 return True
@@ -133,7 +134,7 @@ class Outbox:
             if wait == 0:
                 self._line.remove(waiting)
                 self._let_go(waiting, now)
-            elif self._is_late(waiting, now):
+            elif self._is_late(waiting, now) or self._is_banned(waiting.request, now):
                 self._line.remove(waiting)
                 if waiting.request is not None:
                     banned = self.pacer.banned_ns(waiting.cost, now)
@@ -160,6 +161,14 @@ class Outbox:
             self._send(waiting.request, trip)
         elif waiting.turn is not None:
             waiting.turn.set_result(trip)
+
+    def _is_banned(self, request: Request | None, now: int) -> bool:
+        """An order for which a ban is too long."""
+        if request is None or not request.places:
+            return False
+        entry = request.priority is Priority.ENTRY
+        patience = ENTRY_PATIENCE_NS if entry else ORDER_PATIENCE_NS
+        return self.pacer.banned_ns(request.cost, now) > patience
 
     @staticmethod
     def _is_late(waiting: Waiting, now: int) -> bool:

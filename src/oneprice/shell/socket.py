@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import picows
 
@@ -18,6 +19,8 @@ CONNECT_S = 10.0  # for an attempt: an address that swallows everything would ho
 HELD_MAX_S = 86_400.0  # the longest wait that a refusal may impose
 FRAME_BYTES_MAX = 16 * 1024 * 1024
 _TEXT, _BINARY = picows.WSMsgType.TEXT, picows.WSMsgType.BINARY
+
+Opener = Callable[..., Awaitable[Any]]  # takes and gives what `picows.ws_connect` does
 
 
 class _Listener(picows.WSListener):
@@ -69,6 +72,7 @@ class Connection:
         on_open: Callable[["Connection"], Awaitable[None]],
         on_frame: Callable[[bytes, int], None],
         on_close: Callable[["Connection", str], None],
+        opener: Opener = picows.ws_connect,
     ) -> None:
         self.spec = spec
         self.clock = clock
@@ -84,6 +88,7 @@ class Connection:
         self._url = url
         self._on_open = on_open
         self._on_close = on_close
+        self._opener = opener
         self._task: asyncio.Task[None] | None = None
         self._defect: Exception | None = None
         self._held_s = 0.0  # the venue refused us for so long
@@ -145,7 +150,7 @@ class Connection:
         try:
             url = await self._url()
             async with asyncio.timeout(CONNECT_S):
-                transport, _ = await picows.ws_connect(
+                transport, _ = await self._opener(
                     lambda: _Listener(self), url, max_frame_size=FRAME_BYTES_MAX
                 )
             self.connects += 1
