@@ -332,10 +332,10 @@ CAUGHT_BY: dict[str, int] = {
     "resend_on_timeout": 1,
     "wrong_sign_of_fees": 0,
     "fee_from_another_coin": 0,
-    "ignore_a_gap": 18,
+    "ignore_a_gap": 4,
     "count_a_doubled_fill": 0,
-    "forget_unknown_orders": 11,
-    "never_unwind": 4,
+    "forget_unknown_orders": 6,
+    "never_unwind": 6,
     "call_half_filled_hedged": 0,
     "cancel_is_done": 5,
     "count_funding_twice": 0,
@@ -345,7 +345,7 @@ CAUGHT_BY: dict[str, int] = {
     "forget_reduce_only": 0,
     "send_before_the_journal": 4,
     "give_up_lost_books": 7,
-    "sign_with_our_own_clock": 57,
+    "sign_with_our_own_clock": 6,
     "forget_timers": 0,
 }
 

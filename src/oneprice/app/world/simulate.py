@@ -28,8 +28,9 @@ from oneprice.model.units import MILLI, SECOND
 from oneprice.shell.desk import Turn
 from oneprice.shell.gateway import NoAnswer
 
-RECOVERY_NS = 75 * SECOND  # after the last fault: until something is traded again
-QUIET_NS = 60 * SECOND  # after a stop: until nothing is in flight or held
+RECOVERY_NS = 120 * SECOND  # after the last fault: until something is traded again; a spent minute
+# ends, and the next try for a book may come half a minute later
+QUIET_NS = 120 * SECOND  # after a stop: until nothing is in flight or held
 REST_S = 0.5  # for what is under way when all is quiet
 CALM_NS = SECOND  # traded after the faults at least so long
 FINE_NS = 4 * SECOND  # of waiting, before the market takes larger steps
