@@ -49,6 +49,7 @@ class Calm(msgspec.Struct, kw_only=True):
     bounded: bool = True
     reducing: bool = True
     left_over: Decimal = D(0)
+    barred: tuple[str, ...] = ()
 
     def instrument(self, instrument: str) -> Instrument | None:
         return next((i for i in self.listed if i.id == instrument), None)
@@ -71,6 +72,9 @@ class Calm(msgspec.Struct, kw_only=True):
 
     def available(self, instrument: str, asset: str) -> Money | None:
         return self.free_money
+
+    def is_barred(self, venue: str) -> bool:
+        return venue in self.barred
 
     def is_heard(self, instrument: str) -> bool:
         return self.heard
@@ -162,6 +166,7 @@ BITES: dict[str, tuple[Calm, Intent]] = {
     "one_group_per_pair": (Calm(groups=1), GOOD),
     "pair_has_rested": (Calm(rests=True), GOOD),
     "pace_is_calm": (Calm(begun=4), GOOD),
+    "venues_take_orders": (Calm(barred=("beta",)), GOOD),
     "holdings_do_not_oppose": (Calm(held=(a_holding(-10, 10),)), GOOD),
     "fees_are_known": (Calm(known_fees=None), GOOD),
     "card_adds_up": (Calm(), msgspec.structs.replace(

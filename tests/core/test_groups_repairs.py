@@ -192,3 +192,70 @@ def test_an_allowance_that_never_comes_back_ends_in_a_persons_hands_all_the_same
     world.live(90_000, 250)
     assert world.ends() == {"STUCK": 1} and world.engine.clutch
     assert len(world.orders()) <= 2 + 20 + 12
+
+
+def test_a_leg_whose_venue_lets_nothing_leave_is_not_waited_for_while_the_other_can_go() -> None:
+    """Beta refuses for rate for a minute: alpha's leg is given back within a few seconds."""
+    world = a_world(perps())
+    no_liquidity(world, B.id, 1)
+    ask(world)
+    begun = world.now
+
+    def hook(command: cmd.AnyCommand) -> bool:
+        if not isinstance(command, cmd.PlaceOrder) or command.instrument != B.id:
+            return False
+        world.say(ev.OrderRefused(at=Nanos(0), order_id=command.order_id, reason="banned"))
+        return True
+
+    world.hooks.append(hook)
+    while not world.ends() and world.now < begun + 20 * SECOND:
+        world.live(250, 50)
+    assert world.ends() == {"FLAT": 1} and world.engine.clutch == ""
+    assert world.engine.report.unhedged().longest_ms < 6_000
+
+
+def test_what_one_holding_has_to_sell_is_not_sold_by_another_strategy() -> None:
+    """Its exit would find no coins, and its short would stand alone."""
+    held = an_intent(
+        a_leg(SPOT, Side.BUY, 6_000_100, 10_010),
+        a_leg(A, Side.SELL, 599_990, 10),
+        card=a_card("1", "600"),
+    )
+    world = a_world(held)
+    ask(world)
+    world.live(1_000)
+    assert world.ends() == {"HEDGED": 1}
+    other = an_intent(
+        a_leg(SPOT, Side.SELL, 5_999_900, 10_000),
+        a_leg(B, Side.BUY, 600_010, 10),
+        card=a_card("1", "600"),
+        strategy="other",
+        pair="other",
+    )
+    world.engine._strategies[0].intents = [other]  # type: ignore[attr-defined]
+    ask(world)
+    world.live(1_000)
+    assert world.engine.report.refusals() == {"funds_are_there": 1}
+    assert len(world.orders()) == 2
+
+
+def test_a_venue_that_bans_us_is_not_tried_again_and_again_with_a_leg_elsewhere() -> None:
+    """Beta bans for ten minutes: every entry would fill one leg at alpha and give it back."""
+    world = a_world()
+    begun = world.now
+
+    def hook(command: cmd.AnyCommand) -> bool:
+        banned = world.now - begun < 600 * SECOND
+        if not isinstance(command, cmd.PlaceOrder) or command.instrument != B.id or not banned:
+            return False
+        world.say(ev.OrderRefused(at=Nanos(0), order_id=command.order_id, reason="banned"))
+        return True
+
+    world.hooks.append(hook)
+    while world.now - begun < 1_300 * SECOND and "HEDGED" not in world.ends():
+        world.engine._strategies[0].intents = [perps()]  # type: ignore[attr-defined]
+        ask(world)
+        world.live(2_000, 500)
+    assert world.ends()["HEDGED"] == 1, "once it takes orders again"
+    assert world.ends()["FLAT"] <= 7
+    assert world.engine.report.refusals()["venues_take_orders"] > 100

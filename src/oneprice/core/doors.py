@@ -34,6 +34,8 @@ from oneprice.model.units import ZERO, Asset, Lots, Money
 # would cost what it takes to give the other leg back.
 HOPELESS = ("bad_key", "bad_signature", "no_permission", "position_mode")
 
+RATE = ("rate_limited", "banned")
+
 Door = Callable[[Any], list[AnyCommand]]
 
 
@@ -125,7 +127,12 @@ class Doors:
         if heard.order.settled:
             self._wake.news = True  # a holding may wait for its last order before it can go
         commands = commands + self._groups.changed(heard.order)
+        venue = heard.order.instrument.partition(":")[0]
+        if isinstance(event, ev.OrderAccepted | ev.OrderFilled):
+            self._sight.took_an_order(venue)
         if isinstance(event, ev.OrderRefused):
+            if event.reason in RATE:
+                self._sight.refused_for_rate(venue)
             commands += self._doubt(event, heard.order)
         return commands
 

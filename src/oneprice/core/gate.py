@@ -90,6 +90,10 @@ class Facts(Protocol):
         """Whether an order that closes cannot open anything instead."""
         ...
 
+    def is_barred(self, venue: str) -> bool:
+        """Whether a venue lately refused an order for rate, and took none since."""
+        ...
+
     def lost_today(self) -> Money: ...
 
 
@@ -262,6 +266,14 @@ def one_group_per_pair(intent: Intent, facts: Facts) -> bool:
 def pair_has_rested(intent: Intent, facts: Facts) -> bool:
     """What just went wrong is not tried again at once."""
     return not facts.resting(intent.strategy, [leg.instrument for leg in intent.legs])
+
+
+def venues_take_orders(intent: Intent, facts: Facts) -> bool:
+    """A leg at a venue that has banned us would leave the other one alone."""
+    for leg in intent.legs:  # noqa: SIM110
+        if facts.is_barred(leg.instrument.partition(":")[0]):
+            return False
+    return True
 
 
 def pace_is_calm(intent: Intent, facts: Facts) -> bool:
@@ -465,7 +477,7 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     *_rules(True, no_stop_was_requested, recovering, clutch_is_closed),
     *_rules(False, instruments_are_known, account_is_reconciled, instruments_are_free),
     *_rules(True, one_group_per_pair, pair_has_rested, holdings_do_not_oppose, pace_is_calm),
-    *_rules(True, fees_are_known, fills_are_heard),
+    *_rules(True, fees_are_known, fills_are_heard, venues_take_orders),
     *_rules(False, card_adds_up, close_fits_the_holding, books_are_fresh),
     *_rules(False, exits_are_left, exits_are_bounded, one_leg_rests_at_most),
     *_rules(True, instruments_stay_listed),

@@ -13,8 +13,8 @@ from decimal import Decimal
 from oneprice.core.gate import Approved
 from oneprice.core.legs import TABLE, Action, Signal, State
 from oneprice.core.market import Market
-from oneprice.core.orders import Order, Orders, OrderState
-from oneprice.core.repairs import Group, Repair, Repairs
+from oneprice.core.orders import Order, Orders
+from oneprice.core.repairs import Group, Repair, Repairs, by_the_venue
 from oneprice.core.strategy import Alarmed, GroupMoved, GroupReport, Intent, IntentLeg
 from oneprice.core.unhedged import UNHEDGED_TIMER, Unhedged
 from oneprice.model.commands import (
@@ -70,6 +70,9 @@ class Groups:
         self.begun: deque[Nanos] = deque(maxlen=BEGUN_KEPT)  # when the latest groups began
         self.moves: list[GroupMoved | Alarmed] = []
         self.ended: list[Group] = []
+        # As their venues describe them now, while we go on counting as we began: no order of
+        # ours would say there what we mean.
+        self.resized: dict[InstrumentId, Instrument] = {}
 
     # Beginning ---------------------------------------------------------------------------
 
@@ -175,24 +178,9 @@ class Groups:
                 lots = Lots(min(left, max(0, leg.lots - done)))
                 if lots:
                     left = Lots(left - lots)
-                    group.orders.append(self._by_the_venue(group, fill, lots))
+                    listed = self._market.known_instrument(fill.instrument)
+                    group.orders.append(by_the_venue(group.id, listed, fill, lots))
         return int(fill.side) * left
-
-    def _by_the_venue(self, group: Group, fill: OrderFilled, lots: Lots) -> Order:
-        listed = self._market.known_instrument(fill.instrument)
-        return Order(
-            id="",
-            group=group.id,
-            instrument=fill.instrument,
-            side=fill.side,
-            ticks=fill.ticks,
-            lots=lots,
-            touch=fill.ticks,
-            state=OrderState.DONE,
-            filled=lots,
-            ticks_lots=fill.ticks * lots,
-            base=int(fill.side) * listed.base_size(fill.ticks, lots),
-        )
 
     def changed(self, order: Order) -> list[AnyCommand]:
         """Something about an order was learned: see whether its group has settled."""
@@ -360,9 +348,13 @@ class Groups:
         return commands
 
     def _wait(self, group: Group) -> list[AnyCommand]:
-        """Nothing of it left for want of allowance: no attempt, but a while, and not for ever."""
+        """Nothing of it left for want of allowance: no attempt, but a while, and not for ever.
+        What can still be given back elsewhere does not wait for longer than goes unnoticed."""
         waits = all(order.reason in ("rate_limited", "banned") for order in group.attempt)
-        if not waits or group.waits >= self._settings.waits_max:
+        most = self._settings.waits_max
+        if group.state is State.CHASING and not group.intent.closes:
+            most = min(most, self._settings.unhedged_alarm_ms // self._settings.wait_ms)
+        if not waits or group.waits >= most:
             return []
         group.waits += 1
         group.chases -= group.state is State.CHASING
@@ -404,7 +396,7 @@ class Groups:
         """The repair as an order around the fresh touch; None where no book can be read."""
         book = self._market.book(repair.leg.instrument)
         listed = self._market.known_instrument(repair.leg.instrument)
-        if book is None:
+        if book is None or listed.id in self.resized:
             return None
         touch = book.ask_ticks if repair.side is Side.BUY else book.bid_ticks
         price = listed.price(touch)

@@ -8,6 +8,7 @@ is handed back as a contradiction.
 
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 
@@ -187,6 +188,22 @@ class Orders:
     def works_in(self, instrument: InstrumentId) -> bool:
         """Whether an order that may still change is in an instrument."""
         return any(order.instrument == instrument for order in self._open.values())
+
+    def of(self, instrument: InstrumentId) -> list[Order]:
+        """Every order in an instrument that is remembered."""
+        return [order for order in self._orders.values() if order.instrument == instrument]
+
+    def recount(
+        self,
+        instrument: InstrumentId,
+        ticks_of: Callable[[int], int],
+        lots_of: Callable[[int], int],
+    ) -> None:
+        """Its grid is another one from now on: fills told again must be known by that."""
+        seen = self._fills.get(instrument.partition(":")[0], OrderedDict())
+        for key, (ticks, lots, whose) in list(seen.items()):
+            if key[0] == instrument:
+                seen[key] = (ticks_of(ticks), lots_of(lots), whose)
 
     def unsettled(self) -> list[Order]:
         """Every order that may still change, in the order of sending."""

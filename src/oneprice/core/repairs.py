@@ -9,6 +9,7 @@ from oneprice.core.legs import ENDS, State
 from oneprice.core.market import Market
 from oneprice.core.orders import Order, OrderState
 from oneprice.core.strategy import Intent, IntentLeg
+from oneprice.model.events import OrderFilled
 from oneprice.model.instrument import Instrument, Payoff
 from oneprice.model.settings import LegSettings
 from oneprice.model.units import (
@@ -209,6 +210,23 @@ class Repairs:
             return listed.price(book.bid_ticks)
         touch = next(leg.touch for leg in group.intent.legs if leg.instrument == listed.id)
         return listed.price(touch)
+
+
+def by_the_venue(group: str, listed: Instrument, fill: OrderFilled, lots: Lots) -> Order:
+    """What a venue, or somebody, traded of an exit, as an order that has ended."""
+    return Order(
+        id="",
+        group=group,
+        instrument=fill.instrument,
+        side=fill.side,
+        ticks=fill.ticks,
+        lots=lots,
+        touch=fill.ticks,
+        state=OrderState.DONE,
+        filled=lots,
+        ticks_lots=fill.ticks * lots,
+        base=int(fill.side) * listed.base_size(fill.ticks, lots),
+    )
 
 
 def left_to_close(group: Group, leg: IntentLeg) -> Lots:

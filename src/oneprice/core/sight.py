@@ -29,6 +29,7 @@ from oneprice.model.units import (
 )
 
 DAY = 24 * HOUR
+BARRED_DOUBLED_MAX = 6  # 64 times the first pause: as long as the longest bans
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -57,6 +58,7 @@ class Sight:
         self.recovering = False  # after a restart: not yet compared with the venues
         self.deaf: dict[tuple[str, str], None] = {}  # private sockets that are down, by venue
         self.resized = parts.groups.resized
+        self._barred: dict[str, tuple[Nanos, int]] = {}  # venue -> until when, times in a row
         # What the market answers by itself is not asked through another call.
         market = parts.market
         self.instruments, self.instrument = market.instruments, market.instrument
@@ -215,6 +217,21 @@ class Sight:
         until = self._market.now + self._settings.gate.rest_ms * MILLI
         key = _pair(intent.strategy, [leg.instrument for leg in intent.legs])
         self._rests[key] = Nanos(until)
+
+    def refused_for_rate(self, venue: str) -> None:
+        """A venue, or our own pace there, let an order not leave: nothing is begun there for a
+        while, for the other leg would be sent all the same. Longer each time in a row."""
+        until, times = self._barred.get(venue, (Nanos(0), 0))
+        if self._market.now < until:
+            return  # of the same group, or of one that was under way
+        pause = self._settings.gate.rest_ms * MILLI * 2 ** min(times, BARRED_DOUBLED_MAX)
+        self._barred[venue] = (Nanos(self._market.now + pause), times + 1)
+
+    def took_an_order(self, venue: str) -> None:
+        self._barred.pop(venue, None)
+
+    def is_barred(self, venue: str) -> bool:
+        return self._market.now < self._barred.get(venue, (0, 0))[0]
 
     def begun_within(self, span: Nanos) -> int:
         """Groups begun in the last `span`."""

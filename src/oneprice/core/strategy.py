@@ -326,6 +326,7 @@ class Discrepancy(Decision, frozen=True, kw_only=True, tag=True):
     """What a venue says and what we hold to be true differ."""
 
     kind: str  # balance position open_order fill order key position_mode leverage
+    # statement booking size
     subject: str
     expected: str
     found: str

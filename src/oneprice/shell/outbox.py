@@ -164,9 +164,11 @@ class Outbox:
 
     def _is_banned(self, request: Request | None, now: int) -> bool:
         """An order for which a ban is too long."""
-        if request is None or not request.places:
+        if request is None:
             return False
         entry = request.priority is Priority.ENTRY
+        if not entry and not request.places:
+            return False
         patience = ENTRY_PATIENCE_NS if entry else ORDER_PATIENCE_NS
         return self.pacer.banned_ns(request.cost, now) > patience
 
