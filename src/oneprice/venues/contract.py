@@ -53,9 +53,8 @@ from oneprice.model.commands import AnyCommand, Priority
 from oneprice.model.events import AnyEvent
 from oneprice.model.units import InstrumentId, Nanos
 
-
-# What stands where a venue repeated something that our account proves itself with: no dialect, tape
-# or journal sees the value. A replay's account has it in the place of every key.
+# What stands where a venue repeated something that our account proves itself with: no dialect,
+# tape or journal sees the value. A replay's account has it in the place of every key.
 HIDDEN = "***"
 
 
