@@ -31,6 +31,7 @@ CARRY = 0.05  # of a dated future over spot, per year
 SKIP = 5 * SECOND  # a longer pause of the caller is skipped, not replayed
 LEVELS_MAX = 200
 LEVELS_MIN = 120
+REACH = 0.06  # no quote is further from the touch, a fraction of the price
 DEPTH_LEVELS = 5  # usual levels that make up the size which works off most of a dislocation
 IMPACT_BPS = 1.0  # by a taker of that size, in proportion, however many fills it takes
 IMPACT_MAX = 50 * BPS
@@ -199,6 +200,9 @@ class Stall:
             changes[kept[first]] = 0
             first += 1
         kept = kept[first:]
+        reach = max(1, int(best * REACH))
+        while kept and abs(kept[-1] - best) > reach:
+            changes[kept.pop()] = 0
         if not kept or kept[0] != best:
             changes[best] = self._level_lots(0)
             gap = abs(best - kept[0]) if kept else 0
@@ -211,8 +215,13 @@ class Stall:
         if len(kept) > LEVELS_MAX:
             changes.update(dict.fromkeys(kept[LEVELS_MAX:], 0))
         elif len(kept) < LEVELS_MIN:
+            # Behind the last one, or where the ladder has been thinned out.
             start = kept[-1] if kept else best
-            changes.update(self._tail(side, best, start, 3))
+            if 2 * abs(start - best) > reach:
+                start = kept[int(len(kept) * chance.uniform())]
+            for ticks, lots in self._tail(side, best, start, 3):
+                if abs(ticks - best) <= reach:
+                    changes.setdefault(ticks, lots)
         return changes
 
     def _stir(self, kept: list[int], best: int, side: Side, changes: dict[int, int]) -> None:
@@ -224,7 +233,7 @@ class Stall:
             changes.setdefault(ticks, 0)
         elif chance.hits(0.35):
             joining = ticks - side * chance.whole(1, 1 + self._gap(abs(ticks - best)))
-            if joining > 0:
+            if 0 < joining and abs(joining - best) <= best * REACH:
                 changes.setdefault(joining, self._level_lots(abs(joining - best)))
         else:
             changes.setdefault(ticks, self._level_lots(abs(ticks - best)))

@@ -94,6 +94,21 @@ def test_a_listener_who_applies_every_change_holds_the_book_of_the_exchange() ->
     assert kinds["TickerChanged"] == 6 * 10 * len(sides)
 
 
+def test_books_keep_their_shape_for_minutes_where_a_tick_is_coarse() -> None:
+    exchange = seeded("bybit", 7, only=("spot:SOLUSDT", "linear:SOLUSDT"))
+    for second in range(1, 241):
+        exchange.advance(START + second * 1_000 * MS)
+    exchange.drain()
+    for listing in exchange.setup.listings:
+        view = exchange.book(listing.instrument.id, 500)
+        for half in (view.bids, view.asks):
+            touch, far = half[0][0], half[-1][0]
+            assert len(half) > 80
+            assert abs(far - touch) < 0.08 * touch
+            # Most of it is near, where somebody may trade.
+            assert abs(half[10][0] - touch) < 0.03 * touch
+
+
 def test_dislocations_come_and_go_and_most_of_the_time_there_is_none_that_pays() -> None:
     latent = Latent(7)
 
