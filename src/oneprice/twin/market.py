@@ -233,7 +233,7 @@ class Stall:
             changes.setdefault(ticks, 0)
         elif chance.hits(0.35):
             joining = ticks - side * chance.whole(1, 1 + self._gap(abs(ticks - best)))
-            if 0 < joining and abs(joining - best) <= best * REACH:
+            if joining > 0 and abs(joining - best) <= best * REACH:
                 changes.setdefault(joining, self._level_lots(abs(joining - best)))
         else:
             changes.setdefault(ticks, self._level_lots(abs(ticks - best)))
