@@ -4,7 +4,10 @@ from decimal import Decimal
 
 import pytest
 
+from oneprice.app.reconcile_ours import ours
+from oneprice.core.engine import Engine
 from oneprice.core.strategy import Discrepancy, Holding, HoldingLeg
+from oneprice.kernel import Tripwires
 from oneprice.model import events as ev
 from oneprice.model.commands import QueryStatement
 from oneprice.model.settings import EngineSettings, ReconcileSettings
@@ -205,6 +208,89 @@ def test_lines_from_before_the_opening_balance_are_in_it_already() -> None:
     world = a_ready_world([A, B], [])
     tell(world, a_line(world, "transfer", "70", venue_ms=world.now // MILLI - 60_000))
     assert world.engine.report.equity() == 200_000
+
+
+# Near the opening ---------------------------------------------------------------------------
+
+
+def near_world(statement_ms: int = 5_000) -> World:
+    told = ReconcileSettings(statement_ms=statement_ms, audit_ms=2_000)
+    return a_ready_world([A, B], [], settings=EngineSettings(reconcile=told))
+
+
+def opens_with(world: World, amount: str, **more: object) -> None:
+    """A line of what the opening balance has."""
+    world.lines.append(a_line(world, "transfer", amount, **more))
+
+
+@pytest.mark.parametrize("after_ms", [-50_000, -100, 700, 2_500])
+def test_the_deposit_that_is_the_opening_is_not_booked_again_whatever_its_time(
+    after_ms: int,
+) -> None:
+    world = near_world()
+    opens_with(world, "100000", venue_ms=world.now // MILLI + after_ms)
+    world.run(20_000)
+    assert world.engine.report.balances()[WALLET] == 100_000
+    assert world.engine.report.transferred() == {} and found(world) == []
+
+
+@pytest.mark.parametrize("after_ms", [-50_000, -100, 700, 2_500])
+def test_a_deposit_near_the_opening_that_a_balance_shows_is_booked_whatever_its_time(
+    after_ms: int,
+) -> None:
+    world = near_world()
+    opens_with(world, "100000", venue_ms=world.now // MILLI - 1_000)
+    happened(world, a_line(world, "transfer", "500", venue_ms=world.now // MILLI + after_ms))
+    world.run(20_000)
+    assert world.engine.report.transferred() == {WALLET: 500} and found(world) == []
+    assert world.engine.report.balances()[WALLET] == world.money[WALLET] == 100_500
+
+
+def test_several_deposits_near_the_opening_are_booked_where_their_sum_is_what_differs() -> None:
+    world = near_world()
+    opens_with(world, "100000", venue_ms=world.now // MILLI + 900)
+    for number, amount in enumerate(("500", "-20")):
+        at_ms = world.now // MILLI + 1_000 + number
+        happened(world, a_line(world, "transfer", amount, venue_ms=at_ms))
+    happened(world, a_line(world, "interest", "-3"))
+    world.run(20_000)
+    assert world.engine.report.transferred() == {WALLET: 480} and found(world) == []
+    assert profit(world) == {"borrow": -3}
+    assert world.engine.report.balances()[WALLET] == world.money[WALLET]
+
+
+def test_a_deposit_told_before_its_balance_waits_for_it_and_so_does_the_statement() -> None:
+    world = a_ready_world([A, B], [])
+    happened(world, a_line(world, "transfer", "500"))
+    tell(world, *world.lines)
+    assert world.engine.report.equity() == 200_000
+    balance_told(world)
+    world.run(20_000)
+    assert world.engine.report.transferred() == {WALLET: 500} and found(world) == []
+
+
+def test_a_deposit_in_the_opening_does_not_hold_up_interest_that_a_balance_shows() -> None:
+    world = a_ready_world([A, B], [])
+    opens_with(world, "100000", venue_ms=world.now // MILLI + 900)
+    happened(world, a_line(world, "interest", "-3"))
+    balance_told(world)
+    world.run(20_000)
+    assert profit(world) == {"borrow": -3} and found(world) == []
+    assert world.engine.report.transferred() == {}
+
+
+def test_what_was_decided_of_the_lines_near_the_opening_is_recalled() -> None:
+    world = near_world()
+    opens_with(world, "100000", venue_ms=world.now // MILLI + 900)
+    happened(world, a_line(world, "transfer", "500", venue_ms=world.now // MILLI + 800))
+    world.run(20_000)
+    fresh = Engine(world.settings, [], {}, Tripwires(), "t2")
+    for entry in world.journal:
+        fresh.recall.entry(*entry)
+    assert fresh.report.balances() == world.engine.report.balances()
+    assert fresh.report.transferred() == {WALLET: 500}
+    mine = ours(world.settings, [record for _, record, _ in world.journal])
+    assert mine.closings == world.engine.report.balances()
 
 
 @pytest.mark.parametrize(

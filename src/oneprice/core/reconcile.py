@@ -88,7 +88,9 @@ class Reconcile:
         self._opened: dict[Subject, Nanos] = {}
         self._doubts: dict[str, Doubt] = {}
         self._asking = False
-        self.statements = Statements(market, accounts, books, self._opened_at, is_busy)
+        self.statements = Statements(
+            market, accounts, books, self._opened_at, is_busy, self._beyond
+        )
         self.found: list[Discrepancy] = books.found  # one list: what differs, and what is no sum
 
     # Asking ------------------------------------------------------------------------------
@@ -354,6 +356,10 @@ class Reconcile:
             return self._ledger.wallet(*subject), told.total if told else ZERO
         held = self._accounts.positions.get(subject)
         return Decimal(self._ledger.lots(subject)), Decimal(held.lots if held else 0)
+
+    def _beyond(self, wallet: WalletKey) -> Money:
+        expected, found = self._both(wallet)
+        return EXACT.subtract(kept(found), expected)
 
     def _tell(self, kind: str, subject: str, expected: str, found: str) -> None:
         self.found.append(

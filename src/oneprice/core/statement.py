@@ -4,10 +4,14 @@ Lines that nothing else tells (transfers, interest, penalties, corrections) are 
 Those that repeat a fill or a settlement are only summed up and held beside our own sum: what is
 left between the two, where nothing is in flight, is what the venue rounded, and we follow it to
 the last unit. More than roundings can explain is left standing, for the balances to tell.
+
+A transfer near the opening may be in the opening balance or not, and no clock can say. It is
+booked only where it explains a balance that differs; one that looks younger than the opening
+keeps its statement waiting until a younger balance was told.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -19,22 +23,26 @@ from oneprice.core.market import Market
 from oneprice.core.strategy import Discrepancy
 from oneprice.model.commands import QueryStatement
 from oneprice.model.events import Event, StatementLine, StatementTold
-from oneprice.model.units import EXACT, MILLI, ZERO, InstrumentId, Money, Nanos
+from oneprice.model.units import EXACT, MILLI, ZERO, Asset, InstrumentId, Money, Nanos
 
 LINES_KEPT = 100_000  # remembered against doubles: pages and cursors overlap
 OVERLAP_MS = 60_000  # asked for once more, since a venue may write a line late
+NEAR_MS = 60_000  # of the opening, either side: clocks step, answers are late
+TRAILS_MS = 2_000  # a balance told so long after a line has it
 COMPARED = ("trade", "fee", "funding")
 COARSEST = -6  # decimals in which a venue keeps a coin, at least
 
 
 class StatementEntered(Event, frozen=True, kw_only=True, tag=True):
     """The lines of a wallet that had been told were entered. What they say of the time before
-    its opening was told apart by how far the venue's clock is ahead of ours."""
+    its opening was told apart by how far the venue's clock is ahead of ours. Of the transfers near
+    it those were booked that explain a balance; the others are in the opening for good."""
 
     venue: str
     wallet: str
     ahead_ms_least: int
     ahead_ms_most: int
+    explaining: tuple[tuple[Asset, str], ...] = ()  # asset and record id of each
 
 
 class Told(msgspec.Struct):
@@ -54,16 +62,18 @@ class Statements:
         books: Bookkeeper,
         opened: Callable[[WalletKey], Nanos | None],
         is_busy: Callable[[str, InstrumentId], bool],
+        beyond: Callable[[WalletKey], Money],
     ) -> None:
         self._market = market
         self._accounts = accounts
         self._books = books
         self._opened = opened  # since when the ledger keeps an asset of a wallet, if it does
         self._is_busy = is_busy
+        self._beyond = beyond  # what a venue told of an asset of a wallet, less what we have
         self._seen: OrderedDict[tuple[str, str, str, str], None] = OrderedDict()
         self._told: dict[WalletKey, Told] = {}
         self._until_ms: dict[MarketKey, int] = {}
-        self._waiting: list[StatementLine] = []  # of statements that are not complete yet
+        self._waiting: list[StatementLine] = []  # of statements that do not count yet
         self._asked: dict[MarketKey, Nanos] = {}  # since when a question is out
         # How far a venue's clock is ahead of ours, at least and at most.
         self._ahead_ms: dict[str, tuple[int, int]] = {}
@@ -127,13 +137,17 @@ class Statements:
         ahead = max(known[0], least_ms), min(known[1], most_ms)
         self._ahead_ms[event.venue] = ahead
         wallet = self._accounts.wallet_of(event.venue, event.market)
-        note = StatementEntered(
-            at=event.at,
-            venue=event.venue,
-            wallet=wallet,
-            ahead_ms_least=ahead[0],
-            ahead_ms_most=ahead[1],
+        note = self._placed(
+            StatementEntered(
+                at=event.at,
+                venue=event.venue,
+                wallet=wallet,
+                ahead_ms_least=ahead[0],
+                ahead_ms_most=ahead[1],
+            )
         )
+        if note is None:
+            return
         self.enter(note)
         self.notes.append(note)
         if not self._is_busy(event.venue, ""):
@@ -149,6 +163,66 @@ class Statements:
                 self._enter(line, note)
             else:
                 self._waiting.append(line)
+
+    def _placed(self, note: StatementEntered) -> StatementEntered | None:
+        """With what the balances say of the transfers near the opening; None where it is too
+        early to say, and the wallet's lines must wait for the next answer."""
+        near: dict[WalletKey, list[StatementLine]] = {}
+        sure: dict[WalletKey, Money] = {}
+        for line in self._news(note):
+            purse: WalletKey = (line.venue, line.wallet, line.asset)
+            opened = self._opened(purse)
+            if opened is None or not _is_sum(line):
+                continue
+            if is_near(line, opened, note):
+                near.setdefault(purse, []).append(line)
+            elif line.kind not in (*COMPARED, "other") and not is_of_before(line, opened, note):
+                sure[purse] = EXACT.add(sure.get(purse, ZERO), line.amount)
+        if not near:
+            return note
+        explaining: list[StatementLine] = []
+        is_explained = is_open = False
+        for purse in dict.fromkeys((*near, *sure)):
+            beyond, allowed = self._beyond(purse), self._allowed(purse)
+            rest = EXACT.subtract(beyond, sure.get(purse, ZERO))
+            lines = near.get(purse, [])
+            found = those_that_explain(lines, rest, allowed)
+            explaining += found
+            agrees = abs(rest) <= allowed
+            is_explained |= bool(found) or (agrees and abs(beyond) > allowed)
+            is_open |= any(self._is_open(line, note, agrees=agrees) for line in lines)
+        if is_open and not is_explained:
+            return None
+        return msgspec.structs.replace(
+            note, explaining=tuple((line.asset, line.record_id) for line in explaining)
+        )
+
+    def _news(self, note: StatementEntered) -> Sequence[StatementLine]:
+        """The lines of a wallet that wait to be entered, each once, as first told."""
+        found: dict[tuple[str, str, str, str], StatementLine] = {}
+        for line in self._waiting:
+            record = (line.venue, line.wallet, line.asset, line.record_id)
+            if record[:2] == (note.venue, note.wallet) and record not in self._seen:
+                found.setdefault(record, line)
+        return list(found.values())
+
+    def _is_open(self, line: StatementLine, note: StatementEntered, *, agrees: bool) -> bool:
+        """Whether a line near the opening that explains nothing may still come to explain
+        something: it looks younger, and its balance may not have been told yet."""
+        opened = self._opened((line.venue, line.wallet, line.asset))
+        if opened is None or line.venue_ms < opened // MILLI + note.ahead_ms_most:
+            return False
+        told_at = self._told_at((line.venue, line.wallet, line.asset))
+        is_younger = told_at >= line.at + TRAILS_MS * MILLI
+        return told_at < opened + 2 * NEAR_MS * MILLI and not (agrees and is_younger)
+
+    def _told_at(self, purse: WalletKey) -> int:
+        """When the balance was told last, or a wallet in full: some venues leave out a zero."""
+        venue, wallet, _ = purse
+        told = self._accounts.balances.get(purse)
+        markets = self._accounts.markets_of(venue, wallet)
+        in_full = min((self._accounts.told_at.get((venue, m), 0) for m in markets), default=0)
+        return max(told.at if told is not None else 0, in_full)
 
     def _enter(self, event: StatementLine, note: StatementEntered | None) -> None:
         """Told twice a line counts once, and what the opening balance has is skipped."""
@@ -215,13 +289,21 @@ class Statements:
             return
         # From the sum of our own fills, not from what was corrected already.
         whole = EXACT.add(rest, tally.corrected)
-        unit = Decimal((0, (1,), told.decimals))
-        if abs(whole) <= EXACT.add(tally.roundings * unit, tally.slack):
+        if abs(whole) <= self._allowed(purse):
             venue, wallet, asset = purse
             now = self._market.now
             self._books.correct(
                 Correction(at=now, venue=venue, wallet=wallet, asset=asset, amount=rest)
             )
+
+    def _allowed(self, purse: WalletKey) -> Money:
+        """What the venue's roundings of our fills can come to in an asset of a wallet."""
+        tally = self._books.tallies.get(purse)
+        if tally is None:
+            return ZERO
+        told = self._told.get(purse)
+        unit = Decimal((0, (1,), told.decimals if told is not None else COARSEST))
+        return EXACT.add(tally.roundings * unit, tally.slack)
 
     # Reading -----------------------------------------------------------------------------
 
@@ -241,8 +323,46 @@ def is_of_before(line: StatementLine, opened: Nanos, note: StatementEntered) -> 
 
     Within the time of one question and answer nobody can know. What we trade comes after the
     opening; what moved money before we traded is most likely why there is something to open,
-    and where that is wrong the balance tells.
+    and where that is wrong the balance tells. Of a transfer near the opening only it does.
     """
+    if is_near(line, opened, note):
+        return (line.asset, line.record_id) not in note.explaining
     is_trading = line.kind in COMPARED
     ahead_ms = note.ahead_ms_least if is_trading else note.ahead_ms_most
     return 0 < line.venue_ms < opened // MILLI + ahead_ms
+
+
+def is_near(line: StatementLine, opened: Nanos, note: StatementEntered) -> bool:
+    """Whether a line is a transfer so near the opening, by any of the clocks, that its time does
+    not tell on which side of it: the venue's clock may have stepped since."""
+    if line.kind != "transfer" or line.venue_ms <= 0 or not _is_sum(line):
+        return False
+    after_ms = line.venue_ms - opened // MILLI
+    ahead = sorted((note.ahead_ms_least, note.ahead_ms_most))
+    is_near_there = ahead[0] - NEAR_MS <= after_ms <= ahead[1] + NEAR_MS
+    return is_near_there or abs(after_ms) <= NEAR_MS
+
+
+def those_that_explain(
+    lines: Sequence[StatementLine], beyond: Money, allowed: Money
+) -> Sequence[StatementLine]:
+    """Which lines come to what a balance is beyond ours: the last one or more, since an opening
+    divides them by time, else any one alone. None where no such sum does, or none need be."""
+    if abs(beyond) <= allowed:
+        return []
+    ordered = sorted(lines, key=lambda line: line.venue_ms)
+    rest = beyond
+    for place in reversed(range(len(ordered))):
+        rest = EXACT.subtract(rest, ordered[place].amount)
+        if abs(rest) <= allowed:
+            return ordered[place:]
+    return [e for e in ordered if abs(EXACT.subtract(beyond, e.amount)) <= allowed][-1:]
+
+
+def _is_sum(line: StatementLine) -> bool:
+    """Whether an amount can be booked: another explains nothing, and is named when it is tried."""
+    try:
+        check_bookable(line.amount, "amount")
+    except CannotBook:
+        return False
+    return True
