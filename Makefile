@@ -5,8 +5,6 @@ VENV ?= .venv
 JUDGE ?= .venv-judge
 AUDIT ?= .venv-audit
 BIN := $(VENV)/bin
-# Many tests wait for sockets rather than for a core.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 SOURCES := pyproject.toml $(wildcard src/oneprice/kernel/*.pyx)
 
@@ -16,7 +14,7 @@ run: $(VENV)/.run  ## trade between twins on this machine: make run ARGS="--for 
 	@$(BIN)/oneprice run $(ARGS)
 
 test: $(VENV)/.test  ## the whole suite, strangers included
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 check: $(VENV)/.test  ## formatting, lint, types, arrows
 	$(BIN)/ruff check src tests benchmarks
