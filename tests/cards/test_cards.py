@@ -38,7 +38,7 @@ def played() -> dict[str, list[Verdict]]:
         )
         for venue in PLAYED
     }
-    told = {venue: one.communicate(timeout=400)[0] for venue, one in running.items()}
+    told = {venue: one.communicate(timeout=900)[0] for venue, one in running.items()}
     return {
         venue: msgspec.convert(msgspec.json.decode(text)["verdicts"], list[Verdict])
         for venue, text in told.items()
