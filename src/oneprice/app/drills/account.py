@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from oneprice.app.drills.bans import BANNED_S, Ban, ban
 from oneprice.app.drills.contract import Drill, NotHere
-from oneprice.app.drills.judge import differences, judge
+from oneprice.app.drills.judge import LEVEL, differences, judge
 from oneprice.app.drills.stage import COINS, QUICK, STATEMENT_MS, Place, Stage
 from oneprice.app.drills.trader import Trader
 from oneprice.app.summary import earned
@@ -215,14 +215,13 @@ async def collateral_withdrawn(stage: Stage) -> None:
     await judge(stage)
 
 
-_LEVEL = "the legs end equal: completed in full or given back in full"
 _DOWN = "the other leg is taken down with it, without anybody's asking"
 
 DRILLS = (
     Drill(
         name="rate-ban",
         title="a venue bans us for our rate in the middle of a trade",
-        must={"felt": "requests of ours are refused for their rate", "level": _LEVEL},
+        must={"felt": "requests of ours are refused for their rate", "level": LEVEL},
         act=rate_ban,
     ),
     Drill(
@@ -241,7 +240,7 @@ DRILLS = (
         name="flash-crash",
         title="prices fall by 5 % at one venue in the middle of a trade",
         must={
-            "level": _LEVEL,
+            "level": LEVEL,
             "denied": "nothing is begun while one venue's prices are far from the other's",
             "cheap": "what the crash costs is less than a hundredth of the hedge",
         },
@@ -258,7 +257,7 @@ DRILLS = (
         name="mode-by-hand",
         title="somebody changes the position mode by hand",
         must={
-            "level": _LEVEL,
+            "level": LEVEL,
             "denied": "nothing more is begun until a person has looked",
         },
         act=mode_by_hand,

@@ -3,7 +3,7 @@
 import asyncio
 
 from oneprice.app.drills.contract import Drill
-from oneprice.app.drills.judge import judge
+from oneprice.app.drills.judge import LEVEL, judge
 from oneprice.app.drills.stage import Stage
 from oneprice.model.settings import EngineSettings, MarketSettings
 from oneprice.model.units import SECOND
@@ -176,19 +176,17 @@ def theirs(stage: Stage) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     return list(view.bids[:LEVELS]), list(view.asks[:LEVELS])
 
 
-_LEVEL = "the legs end equal: completed in full or given back in full"
-
 DRILLS = (
     Drill(
         name="connection-lost",
         title="all connections to a venue are lost in the middle of a trade",
-        must={"lost": "the connections die with an order on its way", "level": _LEVEL},
+        must={"lost": "the connections die with an order on its way", "level": LEVEL},
         act=connection_lost,
     ),
     Drill(
         name="both-venues-lost",
         title="both venues are lost in the middle of a trade",
-        must={"gone": "both go away, and are connected to again", "level": _LEVEL},
+        must={"gone": "both go away, and are connected to again", "level": LEVEL},
         act=both_venues_lost,
     ),
     Drill(
@@ -218,7 +216,7 @@ DRILLS = (
     Drill(
         name="venue-restart",
         title="a venue restarts in the middle of a trade",
-        must={"gone": "it goes away, and is connected to again", "level": _LEVEL},
+        must={"gone": "it goes away, and is connected to again", "level": LEVEL},
         act=venue_restart,
     ),
 )
