@@ -122,8 +122,7 @@ class Gateway:
             request = questions.pop(0)
             async for attempt in stamina.retry_context(on=NoAnswer, attempts=5, timeout=30.0):
                 with attempt:
-                    trip = await self.outbox.turn(request.cost, request.priority)
-                    answer = await self._hear(request, trip)
+                    answer = await self._ask(request)
                     if answer.status >= HTTP_ERROR:
                         self._answered("feed", answer)  # it may say how long to stay away
                     if answer.status == 0 or answer.status >= HTTP_ERROR:
@@ -290,10 +289,13 @@ class Gateway:
         """A request in its turn; the answer goes to one side of the dialect, pages and all."""
         questions = [request]
         while questions:
-            question = questions.pop(0)
-            trip = await self.outbox.turn(question.cost, question.priority)
-            question, asked_ms = self._signed(question)
-            questions += self._answered(side, await self._hear(question, trip, asked_ms))
+            questions += self._answered(side, await self._ask(questions.pop(0)))
+
+    async def _ask(self, request: Request) -> Answer:
+        """The answer to a request that waited for its turn, signed when it left."""
+        trip = await self.outbox.turn(request.cost, request.priority)
+        request, asked_ms = self._signed(request)
+        return await self._hear(request, trip, asked_ms)
 
     async def _fetch_data(self, side: str, request: Request) -> None:
         """As `fetch`, a few at a time: a ban heard of stops all that have not left."""
@@ -411,9 +413,7 @@ class Gateway:
             await asyncio.sleep(LISTING_EVERY_S)
             questions = list(self._dialect.feed.instruments(self._markets))
             while questions:
-                question = questions.pop(0)
-                trip = await self.outbox.turn(question.cost, question.priority)
-                answer = await self._hear(question, trip)
+                answer = await self._ask(questions.pop(0))
                 # What was decided on the grid of before must be said on it: not after the news.
                 self._runtime.end_turn()
                 questions += self._answered("feed", answer)
@@ -421,7 +421,8 @@ class Gateway:
     async def _keep_clock(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._clock_doubted.wait(), CLOCK_EVERY_S)
+                async with asyncio.timeout(CLOCK_EVERY_S):
+                    await self._clock_doubted.wait()
             self._clock_doubted.clear()
             try:
                 await self._measure_clock()

@@ -41,7 +41,10 @@ async def bounded(
     waiting: asyncio.Future[Ack], what: str, seconds: float = ACK_TIMEOUT_S
 ) -> Ack:
     """The answer, or TimeoutError naming what was asked."""
+    # Nowhere in the shell `wait_for`: in Python 3.11 it may swallow a cancellation that meets the
+    # answer (bpo-37658), and a task that was told to end would go on for ever.
     try:
-        return await asyncio.wait_for(waiting, seconds)
+        async with asyncio.timeout(seconds):
+            return await waiting
     except TimeoutError:
         raise TimeoutError(f"no answer in {seconds} s: {what}") from None

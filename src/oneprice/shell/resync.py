@@ -219,7 +219,8 @@ class Resync:
                     await self._fetch("feed", request)
                 elif not first:
                     await self._lines.ask_anew(line, [topic])
-                await asyncio.wait_for(ready.wait(), RESYNC_WAIT_S)
+                async with asyncio.timeout(RESYNC_WAIT_S):
+                    await ready.wait()
             except (TimeoutError, ConnectionError) as error:
                 log.warning("resync failed", instrument=instrument, why=str(error))
             if not first:
