@@ -88,7 +88,7 @@ async def test_the_endpoint_wants_its_token_and_the_command_uses_it(stage: Stage
     report = msgspec.json.decode(out, type=KillReport)
     assert report.verified and report.by == "endpoint" and not report.notes
     assert stage.resting == 0 and stage.held == 0
-    assert "drill" in stage.beat().clutch
+    await stage.until(lambda: "drill" in stage.beat().clutch, "the beat after it")
     code, out, err = await stage.command("release", "--session", "session", "--by", "Ada")
     assert code == 0 and stage.beat().clutch == "", err
     log = (stage.directory / "trader.log").read_text()

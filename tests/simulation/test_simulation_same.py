@@ -1,8 +1,10 @@
 """The same seed does the same, to the byte, whoever runs it and when."""
 
+import itertools
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -37,6 +39,17 @@ def test_another_process_with_other_hashes_writes_the_same(hash_seed: str) -> No
         check=True,
     )
     assert there.stdout.splitlines() == [told(seed) for seed in SEEDS]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_machine_that_stands_still_for_minutes_changes_nothing(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = told(seed)
+    leaps = itertools.count(time.monotonic(), 97.0)
+    for clock in ("time.monotonic", "aiohttp.connector.monotonic"):
+        monkeypatch.setattr(clock, lambda: next(leaps))
+    assert told(seed) == undisturbed
 
 
 def test_two_seeds_are_two_worlds() -> None:

@@ -120,7 +120,7 @@ class Gateway:
         questions = list(self._dialect.feed.instruments(self._markets))
         while questions:
             request = questions.pop(0)
-            async for attempt in stamina.retry_context(on=NoAnswer, attempts=5, timeout=30.0):
+            async for attempt in stamina.retry_context(on=NoAnswer, attempts=5, timeout=None):
                 with attempt:
                     answer = await self._ask(request)
                     if answer.status >= HTTP_ERROR:

@@ -116,7 +116,7 @@ class Storm:
             venue.endpoints(self._trader().desk.dialect(venue.name).feed.spec)[request.host]
         )
         query = f"?{request.query}" if request.query else ""
-        connector = aiohttp.UnixConnector(venue.address, limit=1)
+        connector = aiohttp.UnixConnector(venue.address, limit=1, keepalive_timeout=None)
         try:
             async with asyncio.timeout(FLOOD_SPAN_S), aiohttp.ClientSession(
                 connector=connector

@@ -29,6 +29,7 @@ from oneprice.venues.contract import Request
 JOURNAL = Path("/session/journal")
 SETTLE_S = 20.0
 CALLS_MAX = 128
+KEEP_ALIVE = None  # idle connections are aged by the clock on the wall, which is not ours: never
 LOOK_EVERY_S = 0.02
 Input = tuple[int, str, int, bytes]
 
@@ -121,7 +122,9 @@ class Trader:
         venue, dialect = quarter.venues[name], self.desk.dialect(name)
 
         def connector() -> aiohttp.BaseConnector:
-            made = aiohttp.UnixConnector(venue.address, limit=CALLS_MAX)
+            made = aiohttp.UnixConnector(
+                venue.address, limit=CALLS_MAX, keepalive_timeout=KEEP_ALIVE
+            )
             self._connectors.append(made)
             return made
 
