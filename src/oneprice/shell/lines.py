@@ -27,7 +27,7 @@ KEY_S = 0.5  # from the answer of a door to what the dialect found in it
 ARGS_SPARE_CHARS = 200  # what a subscription says besides its topics
 
 
-class Line(msgspec.Struct):
+class Line(msgspec.Struct, eq=False):
     """One connection and what it carries; `relief` is the one that will take its place.
 
     `handed` are the topics that the relief alone carries already.

@@ -52,7 +52,7 @@ class Resync:
         self._patience: dict[InstrumentId, int] = {}
         self._heard: dict[InstrumentId, int] = {}  # when each book had changed, as last seen
         self._silent: dict[InstrumentId, Touch] = {}  # what stood there before the silence
-        self._asked_at: dict[int, Nanos] = {}  # by line: when silence was last asked about
+        self._asked_at: dict[Line, Nanos] = {}
         self._closing = False
 
     def want(self, topics: Sequence[Topic]) -> None:
@@ -151,9 +151,9 @@ class Resync:
         if not line.ready:
             return  # the reconnect brings them all
         pause = int(2 * QUESTIONS_PART * SECOND / line.spec.requests_per_second)
-        if now < self._asked_at.get(id(line), -pause) + pause:
+        if now < self._asked_at.get(line, -pause) + pause:
             return
-        self._asked_at[id(line)] = now
+        self._asked_at[line] = now
         self.count += len(quiet)
         if len(quiet) == books >= LINE_BOOKS_MIN:
             line.connection.cut("all its streams are silent")

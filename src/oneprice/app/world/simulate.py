@@ -246,21 +246,22 @@ class World:
             self._trader.unhandled(loop, context)
 
 
-def simulate(seed: int) -> Result:
-    """Run one seed; the same seed always does the same."""
-    plan = make_plan(seed)
-    return simulate_plan(plan)
+def simulate(seed: int, kept: list[bytes] | None = None) -> Result:
+    """Run one seed; the same seed always does the same. Into `kept` goes what was journaled."""
+    return simulate_plan(make_plan(seed), kept)
 
 
-def simulate_plan(plan: Plan) -> Result:
+def simulate_plan(plan: Plan, kept: list[bytes] | None = None) -> Result:
     began = time.process_time()
     random.seed(plan.seed)
     result = Result(seed=plan.seed, calm=plan.calm)
+    entries: list[bytes] = [] if kept is None else kept
     collecting = gc.isenabled()
     gc.disable()  # when it would run is nobody's plan
     try:
         with _quiet():
-            run_virtually(lambda loop: _run(plan, loop, result), Net(plan.seed, plan.weather))
+            net = Net(plan.seed, plan.weather)
+            run_virtually(lambda loop: _run(plan, loop, result, entries), net)
     finally:
         if collecting:
             gc.enable()
@@ -268,7 +269,7 @@ def simulate_plan(plan: Plan) -> Result:
     return result
 
 
-async def _run(plan: Plan, loop: VirtualLoop, result: Result) -> None:
+async def _run(plan: Plan, loop: VirtualLoop, result: Result, entries: list[bytes]) -> None:
     world = World(plan, loop)
     complaints = Complaints(world.invariants.venue_failed)
     loggers = [logging.getLogger(name) for name in ("oneprice.twin", "aiohttp.server")]
@@ -279,6 +280,8 @@ async def _run(plan: Plan, loop: VirtualLoop, result: Result) -> None:
     finally:
         for logger in loggers:
             logger.removeHandler(complaints)
+    entries += [entry_bytes(turn) for life in world.lives for turn in life.turns]
+    result.journal = blake2b(b"".join(entries), digest_size=16).hexdigest()
     _sum_up(world, result)
 
 
@@ -300,11 +303,6 @@ def _sum_up(world: World, result: Result) -> None:
     result.recoveries_ms = world.recoveries_ms
     result.checks = dict(world.invariants.findings.checks)
     result.violations = world.invariants.findings.violations
-    digest = blake2b(digest_size=16)
-    for life in world.lives:
-        for turn in life.turns:
-            digest.update(entry_bytes(turn))
-    result.journal = digest.hexdigest()
 
 
 @contextlib.contextmanager
