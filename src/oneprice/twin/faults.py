@@ -32,6 +32,13 @@ class FrameFate(msgspec.Struct, frozen=True, kw_only=True):
     repeated: bool = False
     delay_ms: int = 0
 
+    @property
+    def copies_ms(self) -> tuple[int, ...]:
+        """How late each copy that is sent comes: none of a lost frame, two of a repeated one."""
+        if self.lost:
+            return ()
+        return (self.delay_ms, 0) if self.repeated else (self.delay_ms,)
+
 
 class RequestFate(msgspec.Struct, frozen=True, kw_only=True):
     """`outcome`: normal, lost (done, no answer), error_after (done), error_before (not done)."""

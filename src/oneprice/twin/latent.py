@@ -6,6 +6,7 @@ one anchor to the next. So two processes agree without talking, whenever each of
 Numbers in here are floats: they are a hidden state, never a price that somebody trades at.
 """
 
+from functools import lru_cache
 from math import exp, log, sqrt
 
 from oneprice.model.units import MILLI, MINUTE
@@ -50,6 +51,7 @@ SLOT = 6_000 * MILLI  # one dislocation at most per asset and slot
 
 
 Shock = tuple[int, str, float, float]  # start, venue, size, half-life
+UNDRAWN: Shock = (0, "", 0.0, 0.0)
 
 
 class Latent:
@@ -120,11 +122,12 @@ class Latent:
 
     def _shock(self, row: Row, asset: str, slot: int) -> Shock | None:
         key = (row[0], asset, slot)
-        if key not in self._shocks:
+        known = self._shocks.get(key, UNDRAWN)
+        if known is UNDRAWN:
             if len(self._shocks) > 4000:
                 self._shocks.clear()
-            self._shocks[key] = self._draw_shock(row, asset, slot)
-        return self._shocks[key]
+            known = self._shocks[key] = self._draw_shock(row, asset, slot)
+        return known
 
     def _draw_shock(self, row: Row, asset: str, slot: int) -> Shock | None:
         name, venues, weights = row
@@ -174,3 +177,9 @@ class Latent:
                 sign = 1.0 if chance.hits(0.5) else -1.0
                 found[step] = found.get(step, 0.0) + sign * weight * chance.between(4, 16) * BPS
         return found
+
+
+@lru_cache(maxsize=8)
+def latent_of(seed: int) -> Latent:
+    """The hidden prices of a seed; what one venue found out serves all of the process."""
+    return Latent(seed)

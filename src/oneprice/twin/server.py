@@ -8,7 +8,7 @@ from asyncio import Transport
 from types import TracebackType
 
 import msgspec
-from aiohttp import web
+from aiohttp import web, web_app
 from aiohttp.typedefs import Handler, Middleware
 
 from oneprice.twin.build import Twin
@@ -116,6 +116,7 @@ class RunningTwin:
             transport.abort()
         if self._runner is not None:
             await self._runner.cleanup()
+        _let_go()
 
     async def start(self, host: str, port: int) -> None:
         app = web.Application(middlewares=[_middleware(self)])
@@ -164,6 +165,14 @@ async def serve(
     running = RunningTwin(twin, timing or Timing())
     await running.start(host, port)
     return running
+
+
+def _let_go() -> None:
+    # aiohttp remembers the last thousand handlers that it wrapped, and with each the whole twin
+    # that it belonged to: a process that serves hundreds of them would keep most to its end.
+    wrapped = getattr(web_app, "_cached_build_middleware", None)
+    if wrapped is not None:
+        wrapped.cache_clear()
 
 
 def _middleware(running: RunningTwin) -> Middleware:

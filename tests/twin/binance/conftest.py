@@ -20,7 +20,7 @@ from oneprice.twin.contract import AccountSpec
 from oneprice.twin.server import serve
 from oneprice.twin.stock import default_account
 
-WAIT_S = 4
+WAIT_S = 60  # a machine under load may stand still for many seconds
 FUNDING_EVERY = 8 * HOUR
 
 

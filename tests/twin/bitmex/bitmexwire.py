@@ -16,6 +16,7 @@ from yarl import URL
 from oneprice.twin.server import RunningTwin
 
 KEY, SECRET = "mexkey0001", "mexsecret0001"
+WAIT_S = 60  # a machine under load may stand still for many seconds
 SECOND = 1_000_000_000
 
 
@@ -35,7 +36,7 @@ class Line:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
 
-    async def read(self, seconds: float = 4.0) -> Any:
+    async def read(self, seconds: float = WAIT_S) -> Any:
         async def one() -> Any:
             message = await self.socket.receive()
             if message.type is not aiohttp.WSMsgType.TEXT:
@@ -46,7 +47,7 @@ class Line:
 
         return await asyncio.wait_for(one(), seconds)
 
-    async def next(self, wanted: Callable[[Any], bool], seconds: float = 4.0) -> Any:
+    async def next(self, wanted: Callable[[Any], bool], seconds: float = WAIT_S) -> Any:
         async def look() -> Any:
             while True:
                 message = await self.read(seconds)
@@ -60,13 +61,13 @@ class Line:
         await self.socket.send_json({"op": op, "args": list(arguments)})
         return await self.next(lambda one: "request" in one)
 
-    async def table(self, name: str, action: str, seconds: float = 4.0) -> Any:
+    async def table(self, name: str, action: str, seconds: float = WAIT_S) -> Any:
         def right(one: Any) -> bool:
             return one != "pong" and (one.get("table"), one.get("action")) == (name, action)
 
         return await self.next(right, seconds)
 
-    async def closed(self, seconds: float = 4.0) -> bool:
+    async def closed(self, seconds: float = WAIT_S) -> bool:
         async def look() -> bool:
             while True:
                 message = await self.socket.receive()

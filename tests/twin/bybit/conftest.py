@@ -18,6 +18,7 @@ from oneprice.twin.contract import AccountSpec
 from oneprice.twin.server import RunningTwin, serve
 
 KEY, SECRET = "simkey0001", "simsecret0001"
+WAIT_S = 60  # a machine under load may stand still for many seconds
 
 
 class MovedClock:
@@ -41,7 +42,7 @@ class Line:
         return await self.next(lambda one: "topic" not in one)
 
     async def next(
-        self, wanted: Callable[[dict[str, Any]], bool], seconds: float = 4.0
+        self, wanted: Callable[[dict[str, Any]], bool], seconds: float = WAIT_S
     ) -> dict[str, Any]:
         async def read() -> dict[str, Any]:
             while True:
@@ -51,10 +52,10 @@ class Line:
 
         return await asyncio.wait_for(read(), seconds)
 
-    async def topic(self, name: str, seconds: float = 4.0) -> dict[str, Any]:
+    async def topic(self, name: str, seconds: float = WAIT_S) -> dict[str, Any]:
         return await self.next(lambda one: one.get("topic") == name, seconds)
 
-    async def closed(self, seconds: float = 4.0) -> bool:
+    async def closed(self, seconds: float = WAIT_S) -> bool:
         async def read() -> bool:
             while True:
                 message = await self.socket.receive()

@@ -19,6 +19,7 @@ from oneprice.twin.contract import AccountSpec
 from oneprice.twin.server import RunningTwin, serve
 
 KEY, SECRET, PHRASE = "simkey0001", "simsecret0001", "simphrase"
+WAIT_S = 60  # a machine under load may stand still for many seconds
 
 
 def sign(text: str, secret: str = SECRET) -> str:
@@ -60,7 +61,7 @@ class Line:
         assert answer["type"] == "ack", answer
 
     async def next(
-        self, wanted: Callable[[dict[str, Any]], bool], seconds: float = 4.0
+        self, wanted: Callable[[dict[str, Any]], bool], seconds: float = WAIT_S
     ) -> dict[str, Any]:
         for index, known in enumerate(self.kept or ()):
             if self.kept is not None and wanted(known):
@@ -76,14 +77,14 @@ class Line:
 
         return await asyncio.wait_for(read(), seconds)
 
-    async def topic(self, name: str, subject: str = "", seconds: float = 4.0) -> dict[str, Any]:
+    async def topic(self, name: str, subject: str = "", seconds: float = WAIT_S) -> dict[str, Any]:
         def wanted(one: dict[str, Any]) -> bool:
             return one.get("topic") == name and subject in ("", one.get("subject"))
 
         data: dict[str, Any] = (await self.next(wanted, seconds))["data"]
         return data
 
-    async def closed(self, seconds: float = 4.0) -> bool:
+    async def closed(self, seconds: float = WAIT_S) -> bool:
         async def read() -> bool:
             while True:
                 message = await self.socket.receive()

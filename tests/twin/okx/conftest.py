@@ -20,6 +20,7 @@ from oneprice.twin.contract import AccountSpec
 from oneprice.twin.server import RunningTwin, serve
 
 KEY, SECRET, PHRASE = "simkey0001", "simsecret0001", "simphrase"
+WAIT_S = 60  # a machine under load may stand still for many seconds
 
 
 class MovedClock:
@@ -54,7 +55,7 @@ class Line:
         )
 
     async def next(
-        self, wanted: Callable[[dict[str, Any]], bool], seconds: float = 4.0
+        self, wanted: Callable[[dict[str, Any]], bool], seconds: float = WAIT_S
     ) -> dict[str, Any]:
         async def read() -> dict[str, Any]:
             while True:
@@ -65,13 +66,13 @@ class Line:
 
         return await asyncio.wait_for(read(), seconds)
 
-    async def data(self, channel: str, seconds: float = 4.0) -> dict[str, Any]:
+    async def data(self, channel: str, seconds: float = WAIT_S) -> dict[str, Any]:
         """The next data of a channel."""
         return await self.next(
             lambda one: "data" in one and one.get("arg", {}).get("channel") == channel, seconds
         )
 
-    async def order(self, seconds: float = 4.0, **wanted: str) -> dict[str, Any]:
+    async def order(self, seconds: float = WAIT_S, **wanted: str) -> dict[str, Any]:
         """The next row of `orders` with these values."""
         while True:
             row: dict[str, Any] = (await self.data("orders", seconds))["data"][0]
@@ -85,7 +86,7 @@ class Line:
         assert ack["event"] == "subscribe", ack
         return ack
 
-    async def closed(self, seconds: float = 4.0) -> int | None:
+    async def closed(self, seconds: float = WAIT_S) -> int | None:
         """The close code."""
 
         async def read() -> int | None:

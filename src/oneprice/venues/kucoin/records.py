@@ -2,16 +2,14 @@
 
 Source: KuCoin API docs, "Get Trade History" (spot, futures), "Get Recent Trade History", "Get
 Account Ledgers - Trade_hf" and "- Futures", "Get Order By OrderId". A fill names its order by the
-venue's id alone: an order that nobody told us of is asked for once. What the pages brought is
-told oldest first once nothing more is awaited; the end only where every page was understood.
+venue's id alone: an order that nobody told us of is asked for once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from oneprice.model.commands import Priority, QueryFills, QueryStatement
-from oneprice.model.events import FillsTold, OrderFilled, StatementLine, StatementTold
+from oneprice.model.commands import QueryFills, QueryStatement
 from oneprice.model.instrument import Instrument, instrument_id
 from oneprice.model.units import MILLI, InstrumentId, Nanos, OrderId
 from oneprice.venues.contract import Answer, Output, Request
@@ -19,8 +17,8 @@ from oneprice.venues.kucoin import MARKETS, NAME, account, statement
 from oneprice.venues.kucoin.rest import Failed, get, paused, read, told, unread
 from oneprice.venues.kucoin.rows import ENTRY, FILL, LEDGER, ORDER, PAGE, FillRow
 from oneprice.venues.kucoin.wire import ROWS, UNREADABLE, excerpt, milliseconds
+from oneprice.venues.walk import Unlisted, Walk, Walks, verb_of
 
-VERBS = ("fills", "statement")
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _SPOT_REACH_MS = 7 * _DAY_MS - _HOUR_MS  # of fills; more is cut off by the venue without a word
@@ -39,36 +37,21 @@ _NAMES_MAX = 8_192  # what we remember of orders must not fill the memory
 _Page = tuple[str, str, dict[str, str], tuple[str, int]]  # what, path, parameters, cost
 
 
-class Unlisted(ValueError):
-    """A fill of an instrument that we have no grid of."""
+class _Side(msgspec.Struct):
+    """What KuCoin needs beside a walk: ends of questions, and fills of orders without a name."""
 
-
-class _Walk(msgspec.Struct):
-    """One way through the pages: what is awaited, and what came."""
-
-    verb: str
-    market: str
-    number: int
-    since_ms: int
-    until_ms: int  # 0: to the moment of asking
-    priority: Priority
-    sent_ms: int = 0  # when the first question left, by the venue's clock
     ends: dict[str, int] = {}  # by tag: open ends of questions, 0 until they are sent
-    waiting: dict[str, Request] = {}  # by tag
-    found: list[OrderFilled | StatementLine] = []
     unnamed: dict[str, list[tuple[FillRow, Instrument]]] = {}  # by the venue's order id
-    whole: bool = True  # every page so far was answered and understood
+
+
+_Walk = Walk[_Side]
 
 
 class Records:
-    """Asks one page after the other; a newer question of a kind and market replaces an older.
+    """Asks one page after the other, see `Walks`.
 
     `spot` names the symbols to ask for, because spot tells fills by symbol only; `touch` is told
     every instrument that a fill names.
-
-    A fill of an instrument that is not listed any more cannot be put into ticks and lots: it is
-    rejected by name, and the end is told all the same, because it would stand in the way for
-    ever; positions and balances are checked by themselves.
     """
 
     def __init__(
@@ -81,9 +64,7 @@ class Records:
         self._spot = spot
         self._touch = touch
         self._names: dict[str, OrderId] = {}  # the venue's order id -> ours, "" where not ours
-        self._open: dict[tuple[str, str], _Walk] = {}
-        self._count = 0
-        self._next: list[Request] = []
+        self._walks: Walks[_Side] = Walks(NAME, newest_first=True)
 
     def name(self, venue_order_id: str, order_id: OrderId) -> None:
         """The venue told what it calls an order."""
@@ -93,8 +74,7 @@ class Records:
 
     def follow_ups(self) -> Sequence[Request]:
         """Further questions; each is handed out once."""
-        out, self._next = self._next, []
-        return out
+        return self._walks.follow_ups()
 
     # Asking -----------------------------------------------------------------------------
 
@@ -107,29 +87,24 @@ class Records:
         market, now_ms = command.market, at // MILLI
         if market not in MARKETS:
             raise ValueError(f"market: expected spot or futures, found {market!r}")
-        verb, until = "fills", 0
-        if isinstance(command, QueryStatement):
-            verb, until = "statement", command.until_ms
+        verb = verb_of(command)
         reach = _FUTURES_REACH_MS
         if market == "spot":
             reach = _SPOT_REACH_MS if verb == "fills" else _LEDGER_REACH_MS
-        since = max(command.since_ms, now_ms - reach)
-        self._count += 1
-        walk = _Walk(verb, market, self._count, since, until, command.priority)
-        self._open[verb, market] = walk  # an older one is given up
+        walk = self._walks.begin(command, max(command.since_ms, now_ms - reach), _Side())
         match (verb, market):
             case ("fills", "spot"):
                 plan = self._spot_fills(walk)
             case ("fills", _):
                 plan = [("recent", "/api/v1/recentFills", {}, ("futures", 3))]
-                if since < now_ms - _RECENT_MS:
+                if walk.since_ms < now_ms - _RECENT_MS:
                     plan += _futures_fills(walk, now_ms)
             case (_, "spot"):
-                params = {"limit": str(_LEDGER_ROWS), **_span(since, until)}
+                params = {"limit": str(_LEDGER_ROWS), **_span(walk.since_ms, walk.until_ms)}
                 plan = [("ledger", "/api/v1/hf/accounts/ledgers", params, ("spot", 2))]
             case _:
                 plan = _futures_ledger(walk, now_ms)
-        return [self._ask(walk, *page) for page in plan]
+        return [walk.ask(_question(walk, *page)) for page in plan]
 
     def _spot_fills(self, walk: _Walk) -> list[_Page]:
         span = _span(walk.since_ms, 0)
@@ -143,51 +118,28 @@ class Records:
             for item in self._spot()
         ]
 
-    def _ask(
-        self,
-        walk: _Walk,
-        what: str,
-        path: str,
-        params: Mapping[str, str],
-        cost: tuple[str, int],
-    ) -> Request:
-        tag = f"{walk.verb}:{walk.number}:{what}:{walk.market}"
-        request = msgspec.structs.replace(
-            get(walk.market, path, params, tag, cost), signed=True, priority=walk.priority
-        )
-        walk.waiting[tag] = request
-        if "startAt" in params and "endAt" not in params:
-            walk.ends[tag] = 0
-        return request
-
     def stamped(self, request: Request, venue_ms: int) -> Request:
         """The question as it leaves at this moment of the venue's clock.
 
         An open end is filled in, because with one bound alone the venue makes up the other; of
         fills with some room, for whoever knows the venue's clock badly.
         """
-        verb, _, rest = request.tag.partition(":")
-        walk = self._open.get((verb, rest.rpartition(":")[2]))
-        if walk is None or request.tag not in walk.waiting:
+        walk = self._walks.of(request.tag)
+        if walk is None or request.tag not in walk.side.ends:
             return request
-        if request.tag not in walk.ends:
-            return request
-        room = _AHEAD_MS if verb == "fills" else 0
-        end = walk.ends[request.tag] or max(walk.since_ms, venue_ms + room)
-        walk.ends[request.tag] = end
+        room = _AHEAD_MS if walk.verb == "fills" else 0
+        end = walk.side.ends[request.tag] or max(walk.since_ms, venue_ms + room)
+        walk.side.ends[request.tag] = end
         return msgspec.structs.replace(request, query=f"{request.query}&endAt={end}")
 
     # Answers ----------------------------------------------------------------------------
 
     def answered(self, answer: Answer, at: Nanos) -> Sequence[Output]:
         """Nothing, or further questions, until no answer is awaited any more."""
-        verb, number, what, market = answer.tag.split(":", 3)
-        walk = self._open.get((verb, market))
-        if walk is None or str(walk.number) != number or answer.tag not in walk.waiting:
+        heard = self._walks.heard(answer)
+        if heard is None:
             return ()  # given up for a newer one
-        request = walk.waiting.pop(answer.tag)
-        if answer.asked_ms:  # nothing later than the first question is told
-            walk.sent_ms = min(walk.sent_ms or answer.asked_ms, answer.asked_ms)
+        walk, what, request = heard
         out: list[Output] = []
         reply = read(answer)
         if not isinstance(reply, Failed):
@@ -198,10 +150,9 @@ class Records:
         else:
             walk.whole = False
             out += [told(answer, reply, at), *paused(reply, answer, request.cost[0][0], at)]
-        if not walk.waiting:
-            del self._open[verb, market]
-            out += _concluded(walk, at)
-        return out
+        if walk.side.unnamed and not walk.waiting:
+            walk.whole = False
+        return [*out, *self._walks.concluded(walk, at)]
 
     def _take(
         self, walk: _Walk, what: str, request: Request, data: msgspec.Raw, at: Nanos
@@ -231,12 +182,10 @@ class Records:
         if query == request.query:
             raise ValueError(f"{name}: expected another than before, found the same")
         kind, _, turned = what.partition("+")
-        tag = f"{walk.verb}:{walk.number}:{kind}+{int(turned or 0) + 1}:{walk.market}"
-        more = msgspec.structs.replace(request, tag=tag, query=query)
-        walk.waiting[tag] = more
-        if request.tag in walk.ends:
-            walk.ends[tag] = walk.ends[request.tag]  # all pages are of one question
-        self._next.append(more)
+        tag = walk.tag(f"{kind}+{int(turned or 0) + 1}")
+        if request.tag in walk.side.ends:
+            walk.side.ends[tag] = walk.side.ends[request.tag]  # all pages are of one question
+        self._walks.later(walk, msgspec.structs.replace(request, tag=tag, query=query))
 
     # Fills ------------------------------------------------------------------------------
 
@@ -258,8 +207,8 @@ class Records:
         # A full list is taken for one that was cut: the slower one has everything again.
         asked = any("recent" not in tag for tag in walk.waiting)
         if len(rows) >= _RECENT_ROWS and not asked:
-            plan = _futures_fills(walk, at // MILLI)
-            self._next += [self._ask(walk, *page) for page in plan]
+            for page in _futures_fills(walk, at // MILLI):
+                self._walks.later(walk, _question(walk, *page))
         return out
 
     def _fill_rows(self, walk: _Walk, rows: Sequence[msgspec.Raw], at: Nanos) -> list[Output]:
@@ -268,9 +217,7 @@ class Records:
             try:
                 self._fill_row(walk, FILL.decode(raw), at)
             except UNREADABLE as error:
-                unlisted = isinstance(error, Unlisted)
-                walk.whole = walk.whole and unlisted
-                why = "unlisted" if unlisted else "unreadable_row"
+                why = "unlisted" if walk.missed(error) else "unreadable_row"
                 out.append(unread(walk.verb, why, f"fill: {error} | {excerpt(raw)}", at))
         return out
 
@@ -288,19 +235,13 @@ class Records:
             walk.found.append(account.fill(row, item, name, at))
             return
         account.fill(row, item, "", at)  # what cannot be read fails here, with its page
-        if order not in walk.unnamed:
-            self._next.append(self._ask_order(walk, order, item))
-        walk.unnamed.setdefault(order, []).append((row, item))
-
-    def _ask_order(self, walk: _Walk, order: str, item: Instrument) -> Request:
-        if walk.market == "spot":
-            path, params = f"/api/v1/hf/orders/{order}", {"symbol": item.symbol}
-            return self._ask(walk, f"order.{order}", path, params, ("spot", 2))
-        return self._ask(walk, f"order.{order}", f"/api/v1/orders/{order}", {}, ("futures", 5))
+        if order not in walk.side.unnamed:
+            self._walks.later(walk, _about_order(walk, order, item))
+        walk.side.unnamed.setdefault(order, []).append((row, item))
 
     def _named(self, walk: _Walk, order: str, name: OrderId, at: Nanos) -> None:
         self.name(order, name)
-        for row, item in walk.unnamed.pop(order, []):
+        for row, item in walk.side.unnamed.pop(order, []):
             walk.found.append(account.fill(row, item, name, at))
 
     # Lines ------------------------------------------------------------------------------
@@ -319,9 +260,9 @@ class Records:
             try:
                 row = LEDGER.decode(raw)
                 last = str(row.id)
-                _keep(walk, statement.spot(row, self._listed, at), at)
+                walk.keep(statement.spot(row, self._listed, at), at)
             except UNREADABLE as error:
-                out.append(self._lost(walk, error, raw, at))
+                out.append(_lost(walk, error, raw, at))
         if len(rows) >= _LEDGER_ROWS:
             self._more(walk, what, request, f"lastId={last}")
         return out
@@ -339,16 +280,34 @@ class Records:
                 offsets += [row.offset] if row.offset > 0 else []
                 line = statement.futures(row, self._listed, at)
                 if line is not None:
-                    _keep(walk, line, at)
+                    walk.keep(line, at)
             except UNREADABLE as error:
-                out.append(self._lost(walk, error, raw, at))
+                out.append(_lost(walk, error, raw, at))
         if page.has_more:
             self._more(walk, what, request, f"offset={min(offsets)}")
         return out
 
-    def _lost(self, walk: _Walk, error: Exception, raw: msgspec.Raw, at: Nanos) -> Output:
-        walk.whole = False
-        return unread(walk.verb, "unreadable_row", f"line: {error} | {excerpt(raw)}", at)
+
+def _question(
+    walk: _Walk, what: str, path: str, params: Mapping[str, str], cost: tuple[str, int]
+) -> Request:
+    tag = walk.tag(what)
+    if "startAt" in params and "endAt" not in params:
+        walk.side.ends[tag] = 0
+    question = get(walk.market, path, params, tag, cost)
+    return msgspec.structs.replace(question, signed=True, priority=walk.priority)
+
+
+def _about_order(walk: _Walk, order: str, item: Instrument) -> Request:
+    if walk.market == "spot":
+        path, params = f"/api/v1/hf/orders/{order}", {"symbol": item.symbol}
+        return _question(walk, f"order.{order}", path, params, ("spot", 2))
+    return _question(walk, f"order.{order}", f"/api/v1/orders/{order}", {}, ("futures", 5))
+
+
+def _lost(walk: _Walk, error: Exception, raw: msgspec.Raw, at: Nanos) -> Output:
+    walk.whole = False
+    return unread(walk.verb, "unreadable_row", f"line: {error} | {excerpt(raw)}", at)
 
 
 def _client(data: msgspec.Raw) -> OrderId:
@@ -386,32 +345,3 @@ def _futures_ledger(walk: _Walk, now_ms: int) -> list[_Page]:
         (f"entries.{place}", "/api/v1/transaction-history", size | span, ("futures", 2))
         for place, span in enumerate(_windows(walk, _LEDGER_WINDOW_MS, now_ms))
     ]
-
-
-def _end(walk: _Walk, at: Nanos) -> int:
-    """What is told ends with what was asked for, or when it was asked."""
-    sent = walk.sent_ms or at // MILLI
-    return max(walk.since_ms, min(walk.until_ms or sent, sent))
-
-
-def _keep(walk: _Walk, line: StatementLine, at: Nanos) -> None:
-    if walk.since_ms <= line.venue_ms <= _end(walk, at):
-        walk.found.append(line)
-
-
-def _concluded(walk: _Walk, at: Nanos) -> list[Output]:
-    """What was found, oldest first, and that it was all, where it was."""
-    found = walk.found
-    found.reverse()
-    found.sort(key=lambda one: one.venue_ms)
-    if not walk.whole or walk.unnamed:
-        return [*found]
-    made = FillsTold if walk.verb == "fills" else StatementTold
-    end = made(
-        at=at,
-        venue=NAME,
-        market=walk.market,
-        since_ms=walk.since_ms,
-        until_ms=_end(walk, at),
-    )
-    return [*found, end]

@@ -30,12 +30,15 @@ class FactsDesk:
         chosen, _ = self.desk.chosen(call)
         wanted = {instrument.id for instrument in chosen}
         rows = [row for row in self.exchange.listings("spot") if row.instrument.id in wanted]
+        shown = [spot_symbol(row) for row in rows]
+        if call.text("showPermissionSets").lower() == "false":
+            shown = [row | {"permissionSets": []} for row in shown]
         return {
             "timezone": "UTC",
             "serverTime": call.now_ms,
             "rateLimits": self.limits["spot"].published(),
             "exchangeFilters": [],
-            "symbols": [spot_symbol(row) for row in rows],
+            "symbols": shown,
         }
 
     def usdm_info(self, call: Call) -> dict[str, Any]:

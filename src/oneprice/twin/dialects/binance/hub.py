@@ -16,6 +16,7 @@ from oneprice.twin.dialects.binance.spot_events import Mail
 from oneprice.twin.dialects.binance.tape import stream_of
 from oneprice.twin.dialects.binance.topics import Route, Topic, parse_topic, pushes
 from oneprice.twin.faults import Faults
+from oneprice.twin.link import Readers
 
 STREAMS_MAX = 1_024
 KEY_LIFE = 60 * MINUTE
@@ -92,7 +93,7 @@ class Hub:
         self.faults = faults
         self.keys = ListenKeys()
         self.lines: dict[int, Line] = {}
-        self._listeners: dict[tuple[str, str], dict[int, Line]] = {}
+        self._listeners: Readers[tuple[str, str], Line] = Readers()
         self._streams: dict[tuple[str, str], Stream] = {}
         self._by_instrument: dict[str, dict[tuple[str, str], Stream]] = {}
         self._paced: dict[tuple[str, str], tuple[Stream, int]] = {}  # stream, window spoken in
@@ -165,7 +166,7 @@ class Hub:
         if topic is None or not found or not pushes(line.route, topic.kind):
             return
         place = (line.route.product, name)
-        self._listeners.setdefault(place, {})[id(line)] = line
+        self._listeners.add(place, line)
         if place not in self._streams:
             self._open(place, topic, found)
 
@@ -192,11 +193,9 @@ class Hub:
         line.names.pop(name, None)
         line.keys.pop(name, None)
         place = (line.route.product, name)
-        listeners = self._listeners.get(place, {})
-        listeners.pop(id(line), None)
-        if not listeners and place in self._streams:
+        self._listeners.discard(place, line)
+        if place not in self._listeners and place in self._streams:
             del self._streams[place]
-            del self._listeners[place]
             self._paced.pop(place, None)
             for streams in self._by_instrument.values():
                 streams.pop(place, None)
@@ -244,13 +243,9 @@ class Hub:
         name = place[1]
         if any(match in name for match, _ in self._silences):
             return
-        for line in list(self._listeners.get(place, {}).values()):
-            fate = self.faults.frame(name, self._at)
-            if fate.lost:
-                continue
-            line.hear(name, payload, fate.delay_ms)
-            if fate.repeated:
-                line.hear(name, payload)
+        for line in self._listeners.of(place):
+            for delay_ms in self.faults.frame(name, self._at).copies_ms:
+                line.hear(name, payload, delay_ms)
 
     def _verbatim(self, output: Output, instrument: str) -> None:
         """A recorded frame goes to every speed of its stream, byte for byte."""

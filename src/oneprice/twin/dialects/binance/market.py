@@ -1,5 +1,6 @@
 """Market data calls that spot, USD-M and COIN-M share, each in its own shape."""
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +21,7 @@ from oneprice.twin.dialects.binance.shapes import (
 )
 from oneprice.twin.dialects.binance.topics import INTERVALS_MS
 
+_SYMBOLS = re.compile(r'\[("[^"\s]{1,40}"(,"[^"\s]{1,40}")*)\]')
 FUTURES_DEPTHS = (5, 10, 20, 50, 100, 500, 1000)
 # One wire id of a derivative's book is this many times the exchange's sequence, so that ids
 # jump between one event's `u` and the next one's `U`, as the venue's do.
@@ -55,13 +57,17 @@ class MarketDesk:
 
         COIN-M answers with a list even where one symbol was named (docs of `/dapi/v1/ticker`).
         """
+        if call.text("symbol") and call.text("symbols"):
+            raise Denied(-1128, "Combination of optional parameters invalid.")
         if call.text("symbol"):
             return [self.find(call)], call.product != "coinm"
         every = [row.instrument for row in self.exchange.listings(call.product)]
         if not call.text("symbols"):
             return every, False
+        if not _SYMBOLS.fullmatch(call.text("symbols")):
+            raise Denied(-1100, "Illegal characters found in parameter 'symbols'.")
         names = call.text("symbols").strip("[]").replace('"', "").split(",")
-        return [self.lookup(call.product, name.strip()) for name in names], False
+        return [self.lookup(call.product, name) for name in names], False
 
     def depth(self, call: Call) -> dict[str, Any]:
         instrument = self.find(call)

@@ -1,16 +1,14 @@
-"""One WebSocket connection of a client: ordered writing, ping frames, inbound allowance."""
+"""One WebSocket connection of a client: ping frames, their patience, the inbound allowance."""
 
-import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from oneprice.model.units import HOUR, MINUTE, SECOND
+from oneprice.model.units import HOUR, MILLI, MINUTE, SECOND
+from oneprice.twin.link import Link
 
 LIFE = 24 * HOUR
-_BACKLOG = 20_000  # frames a slow reader may lag behind before it is cut off
 
 
 class Habits(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +31,7 @@ FUTURES_API = Habits(ping_every=3 * MINUTE, pong_within=10 * MINUTE, inbound_per
 
 
 class Socket:
-    """A connection with its writer task; `label` says which kind it is for the fault hooks."""
+    """A connection; `label` says which kind it is for the fault hooks."""
 
     def __init__(self, label: str, habits: Habits, clock: Callable[[], int], address: str) -> None:
         self.label = label
@@ -41,47 +39,20 @@ class Socket:
         self.clock = clock
         self.opened = opened = clock()
         self.address = address
-        self.muted = False
-        self._ws = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=1 << 20)
-        self._outbox: asyncio.Queue[tuple[int, str | bytes | None]] = asyncio.Queue()
-        self._writer: asyncio.Task[None] | None = None
-        self._transport: asyncio.Transport | None = None
+        self._link = Link(autoping=False)
+        self._ws = self._link.socket
         self._pinged = opened
         self._unanswered = 0  # when the oldest ping without a pong went out
         self._second = 0
         self._received = 0
 
     async def open(self, request: web.Request) -> None:
-        await self._ws.prepare(request)
-        self._transport = request.transport
-        self._writer = asyncio.create_task(self._write())
+        await self._link.open(request)
 
     def send(self, text: str | bytes, delay_ms: int = 0) -> None:
-        """Queue one text frame; a late frame holds up everything behind it on its socket.
-
-        A reader that lags too far is disconnected.
-        """
-        if self.muted or self._ws.closed:
-            return
-        if self._outbox.qsize() >= _BACKLOG:
-            self.cut()
-            return
-        self._outbox.put_nowait((delay_ms, text))
-
-    async def _write(self) -> None:
-        with suppress(ConnectionError, RuntimeError):
-            while True:
-                delay_ms, text = await self._outbox.get()
-                if text is None:
-                    return
-                if delay_ms:
-                    await asyncio.sleep(delay_ms / 1_000)
-                if text == b"":
-                    await self._ws.ping(str(self._pinged // 1_000_000).encode())
-                elif isinstance(text, bytes):
-                    await self._ws.send_frame(text, WSMsgType.TEXT)
-                else:
-                    await self._ws.send_str(text)
+        """Queue one text frame, see `Link.send`."""
+        if not self._ws.closed:
+            self._link.send(text.encode() if isinstance(text, str) else text, delay_ms)
 
     async def receive(self) -> str | None:
         """The next text message; None when the connection is over."""
@@ -120,23 +91,17 @@ class Socket:
         if at - self._pinged >= self.habits.ping_every:
             self._pinged = at
             self._unanswered = self._unanswered or at
-            self._outbox.put_nowait((0, b""))
+            self._link.ping(str(at // MILLI).encode())
         return True
 
     def cut(self) -> None:
         """Drop the TCP connection without a close frame, as a failing venue does."""
-        if self._transport is not None:
-            self._transport.abort()
-        self._outbox.put_nowait((0, None))
+        self._link.cut()
 
     async def close(self, code: int = WSCloseCode.OK, reason: str = "") -> None:
         """Say goodbye with a close frame."""
-        self._outbox.put_nowait((0, None))
-        if self._writer is not None:
-            with suppress(asyncio.CancelledError):
-                await self._writer
-        with suppress(ConnectionError, RuntimeError):
-            await self._ws.close(code=code, message=reason.encode())
+        self._link.end(code, reason)
+        await self._link.over()
 
     @property
     def response(self) -> web.WebSocketResponse:

@@ -17,6 +17,7 @@ from oneprice.twin.dialects.binance.sockets import Socket
 from oneprice.twin.dialects.binance.spot_events import Mail
 from oneprice.twin.dialects.binance.table import Endpoint, Right
 from oneprice.twin.faults import Faults
+from oneprice.twin.link import message_in
 
 _SUBSCRIPTIONS_MAX = 65_535
 
@@ -52,11 +53,8 @@ class WebSocketApi:
 
     async def answer(self, session: Session, text: str) -> None:
         """Handle one request and queue its response, with the faults of order requests."""
-        try:
-            message = msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError):
-            message = None
-        if not isinstance(message, dict) or not isinstance(message.get("method"), str):
+        message = message_in(text)
+        if message is None or not isinstance(message.get("method"), str):
             refused = Denied(-1000, "Invalid JSON or missing method in request.")
             session.socket.send(_frame(None, refused, None))
             return

@@ -47,7 +47,7 @@ class Realtime:
     def hear(self, session: Session, text: str, address: str) -> None:
         """One text message of a client."""
         if text == "ping":
-            session.send(b"pong")
+            session.link.send(b"pong")
             return
         try:
             message = msgspec.json.decode(text)
@@ -83,7 +83,7 @@ class Realtime:
             case "help":
                 session.answer({"info": HELP, "request": message})
             case "ping":
-                session.send(b"pong")
+                session.link.send(b"pong")
             case other:
                 raise Failure(400, f"Unrecognized operation: {other}")
 
@@ -102,7 +102,7 @@ class Realtime:
             }
         )
         if session.errors >= ERRORS_MAX:
-            session.close()
+            session.link.close()
 
     # Login and switch ---------------------------------------------------------------------------
 
@@ -181,7 +181,7 @@ class Realtime:
             wanted = {"account": account} | wanted
         else:
             rows = self._public.rows(table, sheets, at)
-        session.send(encoded(partial(table, wanted, rows)))
+        session.link.send(encoded(partial(table, wanted, rows)))
 
     def beat(self, at: int) -> None:
         """Partials that were held back and are due now."""

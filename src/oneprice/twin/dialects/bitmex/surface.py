@@ -1,9 +1,8 @@
 """The wire side of the BitMEX twin: REST under /api/v1 and the table stream /realtime."""
 
-import asyncio
 from collections.abc import Sequence
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from oneprice.twin.contract import AccountSpec, Clock, Exchange, MarketUpdate, Output
 from oneprice.twin.dialects.bitmex.account_rest import AccountRest
@@ -26,6 +25,7 @@ from oneprice.twin.dialects.bitmex.tape import Tape
 from oneprice.twin.dialects.bitmex.timers import Timers
 from oneprice.twin.dialects.bitmex.trade_rows import Quotes, TradeRows
 from oneprice.twin.faults import Faults
+from oneprice.twin.link import Link
 
 _CREDENTIALS = ("api-key", "api-expires", "api-nonce", "api-signature")
 
@@ -150,26 +150,24 @@ class BitmexSurface:
                     body=encoded(refused.body),
                     content_type="application/json",
                 )
-            socket = web.WebSocketResponse(compress=False, max_msg_size=1 << 20)
-            await socket.prepare(request)
-            session = Session(socket, request.transport)
+            link = Link()
+            await link.open(request)
+            session = Session(link)
             self._sessions.add(session)
-            writer = asyncio.create_task(session.drain())
-            session.send(encoded(welcome(at, remaining)))
+            link.send(encoded(welcome(at, remaining)))
             if account is not None:
                 self.realtime.admit(session, account)
             wanted = request.query.get("subscribe", "")
             if wanted:
                 self.realtime.subscribe(session, wanted.split(","), at)
             try:
-                async for message in socket:
-                    if message.type is WSMsgType.TEXT:
-                        self.realtime.hear(session, message.data, address)
+                async for text in link.texts():
+                    self.realtime.hear(session, text, address)
             finally:
                 self._sessions.remove(session)
-                session.close()
-                await writer
-            return socket
+                link.close()
+                await link.over()
+            return link.socket
 
         return serve
 

@@ -1,29 +1,22 @@
-"""Open sockets: an ordered outbox each, their topics, and the reaper of silent ones."""
+"""Open sockets: their topics, who reads them, and the reaper of silent ones."""
 
-import asyncio
-import contextlib
-from asyncio import Transport
-from collections import deque
 from typing import Any
 
 import msgspec
-from aiohttp import ClientError, WSMsgType, web
 
 from oneprice.model.units import SECOND
 from oneprice.twin.faults import Faults
+from oneprice.twin.link import Link, Readers
 
 IDLE_NS = 600 * SECOND
 REAPER_NS = 30 * SECOND  # the checker of idle sockets runs this often
 THINK_MS = 3
-OUTBOX_LIMIT = 20_000  # frames; a reader this far behind is cut off
 
 
 class Session:
-    """One connected client: what it may see, when it was last heard, what waits to be sent."""
+    """One connected client: what it may see, and when it was last heard."""
 
-    def __init__(
-        self, kind: str, conn_id: str, socket: web.WebSocketResponse, transport: Transport | None
-    ) -> None:
+    def __init__(self, kind: str, conn_id: str, link: Link) -> None:
         self.kind = kind  # public:spot, public:linear, public:inverse, private or trade
         self.conn_id = conn_id
         self.heard_at = 0
@@ -31,21 +24,12 @@ class Session:
         self.key = ""  # of the account, set by a login
         self.topics: dict[str, None] = {}
         self.request_ids: dict[str, None] = {}
-        self._socket = socket
-        self._transport = transport
-        self._outbox: deque[tuple[float, bytes]] = deque()  # not before (loop time), frame
-        self._loop = asyncio.get_running_loop()
-        self._wake = asyncio.Event()
-        self._closing = False
+        self.link = link
 
     def send(self, message: dict[str, Any] | bytes, delay_ms: int = 0) -> None:
-        """Queue a frame; order is kept, also behind a delayed one. Who never reads is cut off."""
+        """Queue a frame, see `Link.send`."""
         frame = message if isinstance(message, bytes) else msgspec.json.encode(message)
-        if len(self._outbox) >= OUTBOX_LIMIT:
-            self.close()
-            return
-        self._outbox.append((self._loop.time() + delay_ms / 1000, frame))
-        self._wake.set()
+        self.link.send(frame, delay_ms)
 
     def answer(self, message: dict[str, Any], delay_ms: int = 0) -> None:
         """Queue the answer to a request, no sooner than a network would bring it back.
@@ -53,27 +37,6 @@ class Session:
         pybit registers what it waits for only after it has sent the request.
         """
         self.send(message, THINK_MS + delay_ms)
-
-    def close(self) -> None:
-        """End the connection without a closing handshake; frames still waiting are lost."""
-        self._closing = True
-        self._outbox.clear()
-        self._wake.set()
-
-    async def drain(self) -> None:
-        """Write queued frames until the session is closed."""
-        with contextlib.suppress(ConnectionError, ClientError, RuntimeError):
-            while not self._closing:
-                await self._wake.wait()
-                self._wake.clear()
-                while self._outbox and not self._closing:
-                    ready_at, frame = self._outbox.popleft()
-                    pause = ready_at - self._loop.time()
-                    if pause > 0:
-                        await asyncio.sleep(pause)
-                    await self._socket.send_frame(frame, WSMsgType.TEXT)
-        if self._transport is not None:
-            self._transport.close()
 
 
 class Sessions:
@@ -83,7 +46,7 @@ class Sessions:
         self._faults = faults
         self.silenced: dict[str, None] = {}  # topics that bring nothing for now
         self._open: dict[Session, None] = {}
-        self._readers: dict[tuple[str, str], dict[Session, None]] = {}
+        self._readers: Readers[tuple[str, str], Session] = Readers()
         self._reaped_at = 0
         self._count = 0
 
@@ -102,18 +65,14 @@ class Sessions:
 
     def subscribe(self, session: Session, topic: str) -> None:
         session.topics[topic] = None
-        self._readers.setdefault((session.kind, topic), {})[session] = None
+        self._readers.add((session.kind, topic), session)
 
     def unsubscribe(self, session: Session, topic: str) -> None:
         session.topics.pop(topic, None)
-        readers = self._readers.get((session.kind, topic))
-        if readers is not None:
-            readers.pop(session, None)
-            if not readers:
-                del self._readers[session.kind, topic]
+        self._readers.discard((session.kind, topic), session)
 
     def readers(self, kind: str, topic: str) -> tuple[Session, ...]:
-        return tuple(self._readers.get((kind, topic), ()))
+        return self._readers.of((kind, topic))
 
     def of_kind(self, kind: str) -> tuple[Session, ...]:
         """Open sockets of a kind; `public` means all three public ones, empty means all."""
@@ -125,12 +84,9 @@ class Sessions:
     def push(self, kind: str, topic: str, frame: bytes, at: int) -> None:
         """Public data to everybody who reads the topic, as faults allow."""
         for session in self.readers(kind, topic):
-            fate = self._faults.frame(topic, at)
-            if fate.lost or topic in self.silenced:
-                continue
-            session.send(frame, fate.delay_ms)
-            if fate.repeated:
-                session.send(frame)
+            for delay_ms in self._faults.frame(topic, at).copies_ms:
+                if topic not in self.silenced:
+                    session.send(frame, delay_ms)
 
     def hand(self, session: Session, topic: str, frame: bytes) -> None:
         """A frame for one reader: a first snapshot, or private news; only silence stops it."""
@@ -141,7 +97,7 @@ class Sessions:
         """Cut every connection of a kind; returns how many."""
         chosen = self.of_kind(kind)
         for session in chosen:
-            session.close()
+            session.link.close()
         return len(chosen)
 
     def reap(self, at: int) -> None:
@@ -151,7 +107,7 @@ class Sessions:
         self._reaped_at = at
         for session in list(self._open):
             if at - session.heard_at >= session.idle_ns:
-                session.close()
+                session.link.close()
 
 
 def idle_limit(value: str) -> int | None:

@@ -1,9 +1,7 @@
 """The wire side of the Bybit v5 twin: REST and public, private and trade sockets on one port."""
 
-import asyncio
 from collections.abc import Sequence
 
-import msgspec
 from aiohttp import WSMsgType, web
 
 from oneprice.model.units import SECOND
@@ -29,6 +27,7 @@ from oneprice.twin.dialects.bybit.streams_public import PublicStreams
 from oneprice.twin.dialects.bybit.trade_rest import Handler, TradeRest
 from oneprice.twin.dialects.bybit.trade_socket import TradeSocket
 from oneprice.twin.faults import Faults, RequestFate
+from oneprice.twin.link import Link, message_in
 
 
 class BybitSurface:
@@ -160,33 +159,29 @@ class BybitSurface:
     def _socket(self, kind: str) -> Web:
         async def serve(request: web.Request) -> web.StreamResponse:
             idle = idle_limit(request.query.get("max_active_time", "600s"))
-            socket = web.WebSocketResponse(compress=False, max_msg_size=1 << 20)
-            await socket.prepare(request)
+            link = Link()
+            await link.open(request)
             at = self._clock()
-            session = Session(kind, self._sessions.next_id(at), socket, request.transport)
+            session = Session(kind, self._sessions.next_id(at), link)
             session.heard_at = at
             session.idle_ns = idle or 600 * SECOND
             self._sessions.add(session)
-            writer = asyncio.create_task(session.drain())
             try:
-                async for message in socket:
+                async for message in link.socket:
                     session.heard_at = self._clock()
                     if message.type is WSMsgType.TEXT:
                         self._hear(session, message.data)
             finally:
                 self._sessions.remove(session)
-                session.close()
-                await writer
-            return socket
+                link.close()
+                await link.over()
+            return link.socket
 
         return serve
 
     def _hear(self, session: Session, text: str) -> None:
-        try:
-            message = msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError):
-            message = None
-        if not isinstance(message, dict):
+        message = message_in(text)
+        if message is None:
             malformed = {"success": False, "ret_msg": "Params Error"}
             session.answer(malformed | {"conn_id": session.conn_id})
         elif session.kind == "private":

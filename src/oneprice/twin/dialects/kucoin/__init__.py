@@ -17,7 +17,8 @@ The real venue has one host per product; the twin has one port. The choices that
   refused as at the venue.
 * `/api/ua/v1|v2/account/mode` answers CLASSIC; every other unified path is refused (112010).
 * Orders by WebSocket: `/v1/private` with the documented handshake and the classic operations
-  (`spot.order`, `futures.order`, ...), whose `args` are the bodies of the REST requests.
+  (`spot.order`, `futures.order`, ...), whose `args` are the bodies of the REST requests. That a
+  classic account is served there, and these names, are unconfirmed (see wsapi.py).
 """
 
 from oneprice.twin.contract import Clock, Exchange

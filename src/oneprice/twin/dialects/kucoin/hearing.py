@@ -2,14 +2,13 @@
 
 from collections import deque
 
-import msgspec
-
 from oneprice.twin.contract import Clock
 from oneprice.twin.dialects.kucoin.envelope import Row
 from oneprice.twin.dialects.kucoin.facts import Facts
 from oneprice.twin.dialects.kucoin.limits import MESSAGES, MESSAGES_NS
 from oneprice.twin.dialects.kucoin.sessions import Session, Sessions, complaint
 from oneprice.twin.dialects.kucoin.topics import Wanted, wanted
+from oneprice.twin.link import message_in
 
 TOPICS_MOST = 300  # of one connection
 TOPICS_AT_ONCE = 100
@@ -30,11 +29,8 @@ class Hearing:
     def hear(self, session: Session, text: str) -> None:
         """One message of a client."""
         at = self._clock()
-        try:
-            message = msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError):
-            message = None
-        if not isinstance(message, dict):
+        message = message_in(text)
+        if message is None:
             session.answer(complaint("", 400, "message is not JSON"))
             return
         request = str(message.get("id", ""))

@@ -1,24 +1,19 @@
-"""Open sockets: tokens that open them, an ordered outbox each, their topics, and the reaper."""
+"""Open sockets: tokens that open them, their topics, who reads them, and the reaper."""
 
-import asyncio
 import base64
-import contextlib
 import hashlib
-from asyncio import Transport
-from collections import deque
 
 import msgspec
-from aiohttp import ClientError, WSMsgType, web
 
 from oneprice.model.units import HOUR, MILLI
 from oneprice.twin.dialects.kucoin.envelope import Row, encoded
 from oneprice.twin.faults import Faults
+from oneprice.twin.link import Link, Readers
 
 PING_INTERVAL_MS = 18_000
 PING_TIMEOUT_MS = 10_000
 TOKEN_NS = 24 * HOUR  # of a token, and of a connection that it opened
 THINK_MS = 1  # an answer never comes before the client has finished sending
-OUTBOX_LIMIT = 20_000  # frames; a reader this far behind is cut off
 SOCKETS_MOST = 50  # of one account
 
 
@@ -50,11 +45,9 @@ class Tokens:
 
 
 class Session:
-    """One connected client: what it may see, when it last pinged, what waits to be sent."""
+    """One connected client: what it may see, and when it last pinged."""
 
-    def __init__(
-        self, token: Token, socket: web.WebSocketResponse, transport: Transport | None, at: int
-    ) -> None:
+    def __init__(self, token: Token, link: Link, at: int) -> None:
         self.key = token.key  # "" on public connections
         self.product = token.product
         self.pinged_at = at
@@ -62,22 +55,12 @@ class Session:
         self.topics: dict[str, None] = {}
         self.name = ""
         self.order_entry = False
-        self._socket = socket
-        self._transport = transport
-        self._outbox: deque[tuple[float, bytes]] = deque()  # not before (loop time), frame
-        self._loop = asyncio.get_running_loop()
-        self._wake = asyncio.Event()
-        self._ending = False  # close once the outbox is empty
-        self._closing = False
+        self.link = link
 
     def send(self, message: Row | bytes, delay_ms: int = 0) -> None:
-        """Queue a frame; order is kept, also behind a delayed one. Who never reads is cut off."""
+        """Queue a frame, see `Link.send`."""
         frame = message if isinstance(message, bytes) else encoded(message)
-        if len(self._outbox) >= OUTBOX_LIMIT:
-            self.close()
-            return
-        self._outbox.append((self._loop.time() + delay_ms / 1000, frame))
-        self._wake.set()
+        self.link.send(frame, delay_ms)
 
     def answer(self, message: Row, delay_ms: int = 0) -> None:
         self.send(message, THINK_MS + delay_ms)
@@ -85,31 +68,7 @@ class Session:
     def dismiss(self, message: Row) -> None:
         """A last word, then the connection ends."""
         self.send(message)
-        self._ending = True
-
-    def close(self) -> None:
-        """End the connection without a closing handshake; frames still waiting are lost."""
-        self._closing = True
-        self._outbox.clear()
-        self._wake.set()
-
-    async def drain(self) -> None:
-        """Write queued frames until the session ends."""
-        with contextlib.suppress(ConnectionError, ClientError, RuntimeError):
-            while not self._closing:
-                await self._wake.wait()
-                self._wake.clear()
-                while self._outbox and not self._closing:
-                    ready_at, frame = self._outbox.popleft()
-                    pause = ready_at - self._loop.time()
-                    if pause > 0:
-                        await asyncio.sleep(pause)
-                    await self._socket.send_frame(frame, WSMsgType.TEXT)
-                if self._ending:
-                    await self._socket.close()
-                    break
-        if self._transport is not None:
-            self._transport.close()
+        self.link.end()
 
 
 class Sessions:
@@ -119,7 +78,7 @@ class Sessions:
         self._faults = faults
         self.silenced: dict[str, None] = {}  # topics that bring nothing for now
         self._open: dict[Session, None] = {}
-        self._readers: dict[str, dict[Session, None]] = {}
+        self._readers: Readers[str, Session] = Readers()
 
     def add(self, session: Session) -> bool:
         """False where an account has as many sockets as it may have."""
@@ -136,32 +95,25 @@ class Sessions:
 
     def subscribe(self, session: Session, topic: str) -> None:
         session.topics[topic] = None
-        self._readers.setdefault(topic, {})[session] = None
+        self._readers.add(topic, session)
 
     def unsubscribe(self, session: Session, topic: str) -> None:
         session.topics.pop(topic, None)
-        readers = self._readers.get(topic)
-        if readers is not None:
-            readers.pop(session, None)
-            if not readers:
-                del self._readers[topic]
+        self._readers.discard(topic, session)
 
     def read(self, topic: str) -> bool:
         return topic in self._readers
 
     def owned(self, topic: str, key: str) -> list[Session]:
         """Readers of a private topic that belong to an account."""
-        return [one for one in self._readers.get(topic, ()) if one.key == key]
+        return [one for one in self._readers.of(topic) if one.key == key]
 
     def push(self, topic: str, frame: bytes, at: int) -> None:
         """Public data to everybody who reads the topic, as faults allow."""
-        for session in tuple(self._readers.get(topic, ())):
-            fate = self._faults.frame(topic, at)
-            if fate.lost or topic in self.silenced:
-                continue
-            session.send(frame, fate.delay_ms)
-            if fate.repeated:
-                session.send(frame)
+        for session in self._readers.of(topic):
+            for delay_ms in self._faults.frame(topic, at).copies_ms:
+                if topic not in self.silenced:
+                    session.send(frame, delay_ms)
 
     def tell(self, topic: str, key: str, frame: bytes) -> None:
         """Private news; only silence stops it."""
@@ -173,7 +125,7 @@ class Sessions:
         """Cut every connection of a kind (public, private, orders; "" all); returns how many."""
         chosen = [one for one in self._open if kind in ("", _kind(one))]
         for session in chosen:
-            session.close()
+            session.link.close()
         return len(chosen)
 
     def reap(self, at: int) -> None:

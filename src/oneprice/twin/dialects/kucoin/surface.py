@@ -1,9 +1,8 @@
 """The wire side of the KuCoin twin: REST, streams and order entry on one port."""
 
-import asyncio
 from collections.abc import Sequence
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from oneprice.twin.contract import Clock, Exchange, MarketUpdate, Output
 from oneprice.twin.dialects.kucoin.account_rest import AccountRest, not_unified
@@ -37,6 +36,7 @@ from oneprice.twin.dialects.kucoin.tickers import Tickers
 from oneprice.twin.dialects.kucoin.timers import Timers
 from oneprice.twin.dialects.kucoin.wsapi import PATH, OrderSocket
 from oneprice.twin.faults import Faults
+from oneprice.twin.link import Link
 
 METHODS = ("GET", "POST", "DELETE")
 
@@ -172,7 +172,7 @@ class KucoinSurface:
                 return web.Response(status=429)
             token = self._tokens.find(request.query.get("token", ""))
             problem = self._problem(token, futures, at)
-            session, socket, writer = await self._open(request, token)
+            session = await self._open(request, token)
             try:
                 if problem:
                     session.dismiss(complaint("", 401, problem))
@@ -181,13 +181,12 @@ class KucoinSurface:
                 else:
                     connect = request.query.get("connectId") or request.query.get("[connectId")
                     session.send({"id": connect or "twin", "type": "welcome"})
-                    async for message in socket:
-                        if message.type is WSMsgType.TEXT:
-                            self._hearing.hear(session, message.data)
+                    async for text in session.link.texts():
+                        self._hearing.hear(session, text)
             finally:
                 self._hearing.forget(session)
-                await self._end(session, writer, politely=bool(problem))
-            return socket
+                await self._end(session, politely=bool(problem))
+            return session.link.socket
 
         return serve
 
@@ -196,23 +195,22 @@ class KucoinSurface:
 
         async def serve(request: web.Request) -> web.StreamResponse:
             refused: Failure | None = None
-            session, socket, writer = await self._open(request, None)
+            session = await self._open(request, None)
             try:
                 remote = request.remote or ""
                 account = self.order_socket.admit(request.query, self.gatehouse.find, remote)
                 session.key, session.order_entry = account.key, True
                 self._sessions.add(session)
                 self.order_socket.greet(session, account)
-                async for message in socket:
-                    if message.type is WSMsgType.TEXT:
-                        self.order_socket.hear(session, message.data)
+                async for text in session.link.texts():
+                    self.order_socket.hear(session, text)
             except Failure as failure:
                 refused = failure
                 session.dismiss({"code": failure.code, "msg": failure.text})
             finally:
                 self.order_socket.forget(session)
-                await self._end(session, writer, politely=refused is not None)
-            return socket
+                await self._end(session, politely=refused is not None)
+            return session.link.socket
 
         return serve
 
@@ -222,22 +220,16 @@ class KucoinSurface:
             return "token is invalid"
         return "token is expired" if expired(token, at) else ""
 
-    async def _open(
-        self, request: web.Request, token: Token | None
-    ) -> tuple[Session, web.WebSocketResponse, asyncio.Task[None]]:
-        socket = web.WebSocketResponse(compress=False, max_msg_size=1 << 20)
-        await socket.prepare(request)
+    async def _open(self, request: web.Request, token: Token | None) -> Session:
+        link = Link()
+        await link.open(request)
         at = self._clock()
-        known = token or Token("", "", at)
-        session = Session(known, socket, request.transport, at)
-        return session, socket, asyncio.create_task(session.drain())
+        return Session(token or Token("", "", at), link, at)
 
-    async def _end(
-        self, session: Session, writer: asyncio.Task[None], *, politely: bool
-    ) -> None:
+    async def _end(self, session: Session, *, politely: bool) -> None:
         self._sessions.remove(session)
         if not politely:
-            session.close()
-        await writer
+            session.link.close()
+        await session.link.over()
 
 

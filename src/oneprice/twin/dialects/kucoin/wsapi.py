@@ -1,8 +1,10 @@
 """Orders by WebSocket: the signed handshake of section 12.3 and the classic operations.
 
-The document is sure of the handshake and of the unified operations; the names of the classic ones
-and the form of their answers come from one client in the field: `args` are the bodies of the
-REST requests, answers are `{id, op, code, data | msg, inTime, outTime, rateLimit}`.
+The document is sure of the handshake and of the unified operations. Unconfirmed is that a classic
+account is served on `/v1/private` at all, and what its operations are called: their names and the
+form of their answers come from one client in the field: `args` are the bodies of the REST
+requests, answers are `{id, op, code, data | msg, inTime, outTime, rateLimit}`. No order of ours
+goes this way: the dialect declares no order entry by socket.
 """
 
 import hashlib
@@ -35,6 +37,7 @@ from oneprice.twin.dialects.kucoin.refusals import failure
 from oneprice.twin.dialects.kucoin.routes import Handler, Route
 from oneprice.twin.dialects.kucoin.sessions import PING_INTERVAL_MS, PING_TIMEOUT_MS, Session
 from oneprice.twin.faults import Faults
+from oneprice.twin.link import message_in
 
 PATH = "/v1/private"
 # operation: the REST request that does the same. Cancelling goes by what the args name.
@@ -145,11 +148,8 @@ class OrderSocket:
 
     def _request(self, session: Session, talk: Handshake, text: str) -> None:
         began = self._clock()
-        try:
-            message = msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError):
-            message = None
-        if not isinstance(message, dict):
+        message = message_in(text)
+        if message is None:
             session.answer({"code": BAD_PARAMETER, "msg": "message is not JSON"})
             return
         head: Row = {"id": str(message.get("id", "")), "op": str(message.get("op", ""))}

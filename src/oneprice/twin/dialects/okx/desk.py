@@ -49,7 +49,7 @@ class Desk:
             session.account = check_login(arguments[0], self._find, at)
         except Failure as failed:
             self.error(session, message, failed)
-            session.end(LOGIN_FAILED)
+            session.link.end(LOGIN_FAILED)
             return
         session.told_at = at
         session.answer(

@@ -89,13 +89,16 @@ class MarketRest:
         return found
 
     def listed(self, fields: Fields, at: int) -> list[Row]:
-        """Instruments; what expired or was delisted has left the list."""
-        return [
+        """Instruments; what expired or was delisted has left the list, and is unknown by name."""
+        rows = [
             instrument_row(sheet, listing)
             for sheet in self.chosen(fields, spot=True)
             if (listing := self._exchange.listing(sheet.market, sheet.inst_id)).status
             != "delisted"
         ]
+        if not rows and "instId" in fields:
+            raise failure(Refusal("no_such_instrument"))
+        return rows
 
     def instruments(self, fields: Fields, at: int) -> Answer:
         if fields.need("instType") == "OPTION" and not ("uly" in fields or "instFamily" in fields):

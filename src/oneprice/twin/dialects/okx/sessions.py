@@ -1,23 +1,19 @@
-"""Open sockets: an ordered outbox each, their subscriptions, and the reaper of silent ones."""
+"""Open sockets: their subscriptions, who reads what, and the reaper of silent ones."""
 
 import asyncio
-import contextlib
-from asyncio import Transport
-from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from aiohttp import ClientError, WSMsgType, web
 
 from oneprice.model.units import SECOND
 from oneprice.twin.contract import AccountSpec
 from oneprice.twin.dialects.okx.envelope import Row
 from oneprice.twin.faults import Faults
+from oneprice.twin.link import Link, Readers
 
 IDLE_NS = 30 * SECOND  # a connection to which nothing was sent for so long is closed
 THINK_MS = 2
-OUTBOX_LIMIT = 20_000  # frames; a reader this far behind is cut off
 LOGIN_FAILED, NO_DATA, SLOW_CONSUMER = 4001, 4004, 4005
 
 
@@ -36,38 +32,25 @@ class Topic(msgspec.Struct, frozen=True):
 
 
 class Session:
-    """One connected client: what it may see, what waits to be sent, when it last heard of us."""
+    """One connected client: what it may see, and when it last heard of us."""
 
-    def __init__(
-        self, kind: str, conn_id: str, socket: web.WebSocketResponse, transport: Transport | None
-    ) -> None:
+    def __init__(self, kind: str, conn_id: str, link: Link) -> None:
         self.kind = kind  # public, private or business
         self.conn_id = conn_id
         self.told_at = 0  # when something was last sent
         self.account: AccountSpec | None = None  # set by a login
         self.topics: dict[Topic, Row] = {}  # with the argument as it was sent
         self.refreshed_at: dict[Topic, int] = {}  # periodic channels
-        self._socket = socket
-        self._transport = transport
-        self._outbox: deque[tuple[float, bytes]] = deque()  # not before (loop time), frame
-        self._loop = asyncio.get_running_loop()
-        self._wake = asyncio.Event()
-        self._code = 0  # close code, once the outbox is empty
-        self._closing = False
+        self.link = link
 
     @property
     def key(self) -> str:
         return self.account.key if self.account else ""
 
     def send(self, message: dict[str, Any] | bytes, delay_ms: int = 0) -> None:
-        """Queue a frame; order is kept, also behind a delayed one."""
+        """Queue a frame, see `Link.send`."""
         frame = message if isinstance(message, bytes) else msgspec.json.encode(message)
-        if len(self._outbox) >= OUTBOX_LIMIT:
-            self._outbox.clear()
-            self.end(SLOW_CONSUMER)
-            return
-        self._outbox.append((self._loop.time() + delay_ms / 1000, frame))
-        self._wake.set()
+        self.link.send(frame, delay_ms)
 
     def answer(self, message: dict[str, Any], delay_ms: int = 0) -> None:
         """Queue the answer to a request, no sooner than a network would bring it back.
@@ -75,38 +58,9 @@ class Session:
         A late answer does not hold up what is pushed meanwhile: here the two race each other.
         """
         if delay_ms:
-            self._loop.call_later(delay_ms / 1000, self.send, message)
+            asyncio.get_running_loop().call_later(delay_ms / 1000, self.send, message)
         else:
             self.send(message, THINK_MS)
-
-    def end(self, code: int) -> None:
-        """Close with a code once everything queued is sent."""
-        self._code = self._code or code
-        self._wake.set()
-
-    def close(self) -> None:
-        """End the connection without a closing handshake; frames still waiting are lost."""
-        self._closing = True
-        self._outbox.clear()
-        self._wake.set()
-
-    async def drain(self) -> None:
-        """Write queued frames until the session is closed."""
-        with contextlib.suppress(ConnectionError, ClientError, RuntimeError):
-            while not self._closing:
-                await self._wake.wait()
-                self._wake.clear()
-                while self._outbox and not self._closing:
-                    ready_at, frame = self._outbox.popleft()
-                    pause = ready_at - self._loop.time()
-                    if pause > 0:
-                        await asyncio.sleep(pause)
-                    await self._socket.send_frame(frame, WSMsgType.TEXT)
-                if self._code and not self._closing:
-                    self._closing = True
-                    await self._socket.close(code=self._code)
-        if self._transport is not None:
-            self._transport.close()
 
 
 class Sessions:
@@ -116,7 +70,7 @@ class Sessions:
         self._faults = faults
         self.silenced: dict[str, None] = {}  # channels that bring nothing for now
         self._open: dict[Session, None] = {}
-        self._readers: dict[tuple[str, Topic], dict[Session, None]] = {}
+        self._readers: Readers[tuple[str, Topic], Session] = Readers()
         self._followed: dict[tuple[str, str], dict[Topic, None]] = {}  # by kind and channel
 
     def __iter__(self) -> Iterator[Session]:
@@ -132,20 +86,17 @@ class Sessions:
 
     def subscribe(self, session: Session, topic: Topic, argument: Row) -> None:
         session.topics[topic] = argument
-        self._readers.setdefault((session.kind, topic), {})[session] = None
+        self._readers.add((session.kind, topic), session)
         self._followed.setdefault((session.kind, topic.channel), {})[topic] = None
 
     def unsubscribe(self, session: Session, topic: Topic) -> None:
         session.topics.pop(topic, None)
-        readers = self._readers.get((session.kind, topic))
-        if readers is not None:
-            readers.pop(session, None)
-            if not readers:
-                del self._readers[session.kind, topic]
-                self._followed[session.kind, topic.channel].pop(topic, None)
+        self._readers.discard((session.kind, topic), session)
+        if (session.kind, topic) not in self._readers:
+            self._followed.get((session.kind, topic.channel), {}).pop(topic, None)
 
     def readers(self, kind: str, topic: Topic) -> tuple[Session, ...]:
-        return tuple(self._readers.get((kind, topic), ()))
+        return self._readers.of((kind, topic))
 
     def topics(self, kind: str, channel: str) -> list[Topic]:
         """Followed topics of a channel."""
@@ -162,13 +113,10 @@ class Sessions:
         """Public data to everybody who reads the topic, as faults allow."""
         name = f"{topic.channel}:{topic.get('instId') or topic.get('instType')}"
         for session in self.readers(kind, topic):
-            fate = self._faults.frame(name, at)
-            if fate.lost or topic.channel in self.silenced:
-                continue
-            session.told_at = at
-            session.send(frame, fate.delay_ms)
-            if fate.repeated:
-                session.send(frame)
+            for delay_ms in self._faults.frame(name, at).copies_ms:
+                if topic.channel not in self.silenced:
+                    session.told_at = at
+                    session.send(frame, delay_ms)
 
     def hand(self, session: Session, channel: str, frame: bytes, at: int) -> None:
         """A frame for one reader: a first snapshot, or private news; only silence stops it."""
@@ -180,7 +128,7 @@ class Sessions:
         """Cut every connection of a kind ("" all); returns how many."""
         chosen = [one for one in self._open if kind in ("", one.kind)]
         for session in chosen:
-            session.close()
+            session.link.close()
         return len(chosen)
 
     def notice(self, at: int) -> None:
@@ -201,4 +149,4 @@ class Sessions:
         """Close sockets that nothing was sent to for thirty seconds."""
         for session in self._open:
             if at - session.told_at >= IDLE_NS:
-                session.end(NO_DATA)
+                session.link.end(NO_DATA)

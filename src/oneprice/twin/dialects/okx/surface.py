@@ -1,10 +1,8 @@
 """The wire side of the OKX v5 twin: REST and public, private and business sockets on one port."""
 
-import asyncio
 from collections.abc import Sequence
 
-import msgspec
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from oneprice.model.units import SECOND
 from oneprice.twin.contract import Clock, Exchange, MarketUpdate, Output
@@ -25,10 +23,11 @@ from oneprice.twin.dialects.okx.order_socket import ACTIONS, MASS_CANCEL, OrderS
 from oneprice.twin.dialects.okx.private_streams import PrivateStreams
 from oneprice.twin.dialects.okx.public_streams import PublicStreams
 from oneprice.twin.dialects.okx.rest import Gatehouse, Web
-from oneprice.twin.dialects.okx.sessions import Session, Sessions, Topic
+from oneprice.twin.dialects.okx.sessions import SLOW_CONSUMER, Session, Sessions, Topic
 from oneprice.twin.dialects.okx.tickers import Tickers
 from oneprice.twin.dialects.okx.trade_rest import TradeRest
 from oneprice.twin.faults import Faults
+from oneprice.twin.link import Link, message_in
 
 URLS = {"/ws/v5/public": "public", "/ws/v5/private": "private", "/ws/v5/business": "business"}
 
@@ -172,23 +171,20 @@ class OkxSurface:
             at = self._clock()
             if not self.limiter.connect(request.remote or "", at):
                 return web.Response(status=429, text="Too Many Requests")
-            socket = web.WebSocketResponse(compress=False, max_msg_size=1 << 20)
-            await socket.prepare(request)
+            link = Link(slow_code=SLOW_CONSUMER)
+            await link.open(request)
             self._connections += 1
-            name = connection_name(at, self._connections)
-            session = Session(kind, name, socket, request.transport)
+            session = Session(kind, connection_name(at, self._connections), link)
             session.told_at = at
             self._sessions.add(session)
-            writer = asyncio.create_task(session.drain())
             try:
-                async for message in socket:
-                    if message.type is WSMsgType.TEXT:
-                        self._hear(session, message.data)
+                async for text in link.texts():
+                    self._hear(session, text)
             finally:
                 self._sessions.remove(session)
-                session.close()
-                await writer
-            return socket
+                link.close()
+                await link.over()
+            return link.socket
 
         return serve
 
@@ -197,11 +193,8 @@ class OkxSurface:
             session.told_at = self._clock()
             session.send(b"pong")
             return
-        try:
-            message = msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError):
-            message = None
-        if not isinstance(message, dict):
+        message = message_in(text)
+        if message is None:
             failed = Failure("60012", f"Illegal request: {text[:200]}")
             self._desk.error(session, {}, failed)
             return
