@@ -12,6 +12,7 @@ from oneprice.model.events import (
     BalanceReported,
     FillsTold,
     FrameRejected,
+    FundingBooked,
     OrderFilled,
     StatementLine,
     StatementTold,
@@ -50,7 +51,7 @@ async def lines_of(
         command = QueryStatement(
             venue=bench.stage.venue, market=market, since_ms=since_ms, until_ms=until_ms
         )
-        out = await bench.ask(command)
+        out = [e for e in await bench.ask(command) if not isinstance(e, FundingBooked)]
         end = out.pop()
         assert isinstance(end, StatementTold), (market, out, end)
         names = [(one.wallet, one.asset, one.record_id) for one in out]
@@ -218,6 +219,41 @@ async def test_a_statement_sums_to_the_wallet_to_the_last_unit(venue: str, seed:
         assert {purse for purse, total in told.items() if total} <= sums_of(lines).keys()
         kinds = {line.kind for line in lines.values()}
         assert {"trade", "transfer"} <= kinds
+
+
+async def funding_of(
+    bench: Bench, question: type[QueryStatement] | type[QueryAccount], **more: int
+) -> dict[tuple[str, str], FundingBooked]:
+    """As one kind of question brings it, by instrument and record."""
+    found: dict[tuple[str, str], FundingBooked] = {}
+    for market in bench.trade.spec.markets:
+        for event in await bench.ask(question(venue=bench.stage.venue, market=market, **more)):
+            if isinstance(event, FundingBooked):
+                found[event.instrument, event.record_id] = msgspec.structs.replace(event, at=0)
+    return found
+
+
+@pytest.mark.parametrize("venue", VENUES)
+async def test_funding_beyond_the_reach_of_the_account_question_is_told_all_the_same(
+    venue: str,
+) -> None:
+    async with bench_of(venue) as bench:
+        since = bench.stage.now_ms - 60_000
+        bench.live(3, 90, jump_ms=16 * HOUR_MS)
+        happened = bench.exchange.fundings(bench.key)
+        assert (happened[-1].at - happened[0].at) // MS > 14 * 24 * HOUR_MS
+        by_account = await funding_of(bench, QueryAccount)
+        by_statement = await funding_of(bench, QueryStatement, since_ms=since)
+        both = by_account.keys() & by_statement.keys()
+        assert all(by_account[name] == by_statement[name] for name in both), "one name for one"
+        told = by_account | by_statement
+        assert sorted(abs(one.amount) for one in told.values() if one.amount) == sorted(
+            abs(one.amount) for one in happened if one.amount
+        )
+        if venue == "okx":  # a week
+            assert len(by_account) < len(happened)
+        if venue != "kucoin":  # its ledger tells funding and profit in one word
+            assert by_statement.keys() >= by_account.keys()
 
 
 @pytest.mark.parametrize("venue", VENUES)

@@ -50,7 +50,9 @@ class InputKind(IntEnum):
     OPEN = 19  # source venue: the wanted channels; payload a list of Wanted
     TURN = 20  # everything readable was applied
     SILENT = 21  # source venue, payload an instrument id: its stream said nothing for too long
-    BEGIN = 22  # payload a list of (venue, market): accounts are asked, trading may start
+    # Payload a list of (venue, market): accounts are asked, trading may start. Where a session is
+    # resumed it may come several times, each for the venues that are there by now.
+    BEGIN = 22
 
 
 class Recorder(Protocol):
@@ -67,6 +69,14 @@ class Dialect(msgspec.Struct):
     trade: Trade | None = None
 
 
+class Unsaid(msgspec.Struct, frozen=True):
+    """A command that did not leave: nobody could say it, or (`error` is None) its venue is away
+    and will be asked everything when it is there."""
+
+    command: AnyCommand
+    error: Exception | None = None
+
+
 class Turn(msgspec.Struct):
     """What was learned and decided until a turn ended, in order, and what is wanted because of
     it; `Desk.requests` says what must leave."""
@@ -74,7 +84,7 @@ class Turn(msgspec.Struct):
     at: Nanos
     commands: list[AnyCommand]
     record: list[Event | Decision]  # see core.record
-    faults: list[Exception] = msgspec.field(default_factory=list)  # commands nobody could say
+    unsaid: list[Unsaid] = msgspec.field(default_factory=list)
 
     @property
     def decisions(self) -> list[Decision]:
@@ -113,10 +123,12 @@ class Desk:
         self.news: list[tuple[str, Output]] = []
         self.frames = 0
         self.rejected: dict[str, int] = {}
+        self.misread: dict[str, int] = {}  # by venue: what was said of our account, not understood
         self._dialects: Mapping[str, Dialect] = {d.name: d for d in dialects}
         self._recorder = recorder
         self._commands: list[AnyCommand] = []
         self._inlets: dict[str, Inlet] = {}
+        self._begun: dict[str, None] = {}
 
     def dialect(self, venue: str) -> Dialect:
         return self._dialects[venue]
@@ -136,7 +148,8 @@ class Desk:
         append = self._recorder.append if self._recorder is not None else None
         frame_kind = int(InputKind.FRAME)
         # What a venue repeats of our key is seen by no dialect and kept on no tape.
-        hide = self.veil.frame if role != "public" else None
+        private = role != "public"
+        hide = self.veil.frame if private else None
 
         def take(payload: bytes, at: Nanos) -> None:
             self.frames += 1
@@ -146,10 +159,22 @@ class Desk:
                 append(frame_kind, source, at, payload)
             outputs = decode(socket, payload, at)
             if outputs:
-                self._take(venue, outputs)
+                self._take(venue, outputs, private=private)
 
         self._inlets[source] = take
         return take
+
+    @property
+    def resumed(self) -> bool:
+        """Whether a journal of earlier starts was recalled."""
+        return self.engine.recall.entries > 0
+
+    def away(self) -> list[str]:
+        """Venues with an account of a resumed session that are not begun yet."""
+        if not self.resumed:
+            return []
+        found = [d.name for d in self._dialects.values() if d.trade is not None]
+        return [name for name in found if name not in self._begun]
 
     def open(self, venue: str, wanted: Sequence[Wanted], at: Nanos) -> Sequence[Topic]:
         """Choose the channels of a venue; its books exist from now on, unknown."""
@@ -167,7 +192,7 @@ class Desk:
         finally:  # a token that the venue hands out is read once, and kept nowhere
             written = self.veil.written(answer, outputs)
             self._record(InputKind.ANSWER, f"{venue}/{side}", at, written)
-        self._take(venue, outputs)
+        self._take(venue, outputs, private=side != "feed")
         return target.follow_ups()
 
     def event(self, event: AnyEvent) -> None:
@@ -188,9 +213,21 @@ class Desk:
         self._take(venue, self._dialects[venue].feed.silenced(instrument, at))
 
     def begin(self, markets: Sequence[tuple[str, str]], at: Nanos) -> None:
-        """Everything is connected: ask the accounts, reconcile, then trade."""
+        """Everything is connected, or of a resumed session the venues that answer: ask the
+        accounts, reconcile, then trade."""
         self._record(InputKind.BEGIN, "", at, markets)
-        self._commands += self.engine.begin(at, markets)
+        for venue in dict.fromkeys(venue for venue, _ in markets):
+            self._begun[venue] = None
+            if self.resumed:
+                self._remind(venue, at)
+        self._commands += self.engine.begin(at, markets, self.away())
+
+    def _remind(self, venue: str, at: Nanos) -> None:
+        """What we have something in can be gone from a venue's list by now: our orders in it are
+        asked for all the same."""
+        feed = self._dialects[venue].feed
+        for listed in self.engine.report.instruments(venue):
+            self._take(venue, feed.recalled(listed, at))
 
     def turn(self, at: Nanos) -> Turn | None:
         """Ask the strategies once; None when there is nothing to do."""
@@ -210,28 +247,39 @@ class Desk:
         Each command is said when the one before has left: the first leg does not wait for the
         words of the second.
         """
+        away = self.away()
         for venue, commands in _said_together(turn.commands):
-            try:
-                trade = _trade_of(self._dialects[venue])
-                if len(commands) == 1:
-                    requests = trade.encode(commands[0], turn.at)
-                else:
-                    requests = trade.batch(commands, turn.at)
-            except Exception as error:  # the other legs and the timers must not suffer for it
-                turn.faults.append(error)
+            if venue in away:
+                turn.unsaid += [Unsaid(command) for command in commands]
                 continue
-            for request in requests:
+            for request in self._said(venue, commands, turn):
                 yield venue, request
+
+    def _said(
+        self, venue: str, commands: Sequence[AnyCommand], turn: Turn
+    ) -> Sequence[Request]:
+        try:
+            trade = _trade_of(self._dialects[venue])
+            if len(commands) == 1:
+                return trade.encode(commands[0], turn.at)
+            return trade.batch(commands, turn.at)
+        except Exception as error:  # the other legs and the timers must not suffer for it
+            if len(commands) == 1:
+                turn.unsaid.append(Unsaid(commands[0], error))
+                return ()
+        return [r for command in commands for r in self._said(venue, [command], turn)]
 
     # Inside ------------------------------------------------------------------------------
 
-    def _take(self, venue: str, outputs: Sequence[Output]) -> None:
+    def _take(self, venue: str, outputs: Sequence[Output], *, private: bool = False) -> None:
         for output in outputs:
             if isinstance(output, Ack):
                 self.news.append((venue, output))
                 continue
             if isinstance(output, FrameRejected):
                 self._count_rejected(f"{output.venue}/{output.socket}: {output.reason}")
+                if private:
+                    self.misread[venue] = self.misread.get(venue, 0) + 1
             if output.at < self.engine.now:
                 # A dialect that waited for a second answer may tell of the first one's time.
                 output = msgspec.structs.replace(output, at=self.engine.now)  # noqa: PLW2901

@@ -21,6 +21,7 @@ from oneprice.model.events import (
     OrderRefused,
     OrderUncertain,
 )
+from oneprice.model.instrument import split_id
 from oneprice.model.units import MILLI, SECOND, InstrumentId
 from oneprice.shell.clock import Clock
 from oneprice.shell.desk import Dialect
@@ -32,7 +33,16 @@ from oneprice.shell.replies import Replies, bounded
 from oneprice.shell.resync import Resync
 from oneprice.shell.runtime import Runtime
 from oneprice.shell.socket import Connection, Opener
-from oneprice.venues.contract import Ack, Answer, Output, Request, SocketSpec, Topic, Wanted
+from oneprice.venues.contract import (
+    Ack,
+    Answer,
+    Output,
+    Request,
+    SocketSpec,
+    Topic,
+    Wanted,
+    names_in,
+)
 
 log = structlog.get_logger("gateway")
 
@@ -44,6 +54,7 @@ LISTING_EVERY_S = 600.0  # grids change and delistings are announced while we tr
 RATE_PAUSE_NS = SECOND  # a refusal for rate that names no end
 CLOCK_PAUSE_S = 1.0  # between two measurements that refusals ask for
 HTTP_ERROR = 400  # and above: the request was refused, or broke there
+UNKNOWN = (400, 404)  # statuses of a venue that does not know what it was asked for
 DATA_CALLS_MAX = 16  # snapshots under way at once: what has its turn must leave at once, too
 
 
@@ -111,18 +122,32 @@ class Gateway:
         self._tasks: list[asyncio.Task[None]] = []
         self._calls: dict[str, asyncio.Task[None]] = {}  # HTTP calls in flight by number
         self._closing = False
+        self._delisted: list[InstrumentId] = []
 
     # Start and stop ------------------------------------------------------------------------
 
-    async def prepare(self) -> None:
-        """Measure the clock and load the instruments; raises NoAnswer naming the venue."""
-        await self._measure_clock()
-        questions = list(self._dialect.feed.instruments(self._markets))
+    async def prepare(self, attempts: int = 5, *, by_name: bool = False) -> None:
+        """Measure the clock and load the instruments; raises NoAnswer naming the venue, after so
+        many attempts. May be tried again then.
+
+        All that the venue lists, since an account may hold anything of it; or, who only looks,
+        `by_name` what is wanted: one that is not listed is then found missing by `open`.
+        """
+        try:
+            await self._measure_clock()
+        except TimeoutError as error:
+            raise NoAnswer(f"{self.name}: no server time: {error}") from None
+        only = self._dealt_in() if by_name else ()
+        questions = list(self._dialect.feed.instruments(self._markets, only))
         while questions:
             request = questions.pop(0)
-            async for attempt in stamina.retry_context(on=NoAnswer, attempts=5, timeout=None):
+            async for attempt in stamina.retry_context(
+                on=NoAnswer, attempts=attempts, timeout=None
+            ):
                 with attempt:
                     answer = await self._ask(request)
+                    if answer.status in UNKNOWN and names_in(request.tag):
+                        break  # said of these names, and to be looked at more closely
                     if answer.status >= HTTP_ERROR:
                         self._answered("feed", answer)  # it may say how long to stay away
                     if answer.status == 0 or answer.status >= HTTP_ERROR:
@@ -130,11 +155,15 @@ class Gateway:
                         why = answer.detail or f"status {answer.status}"
                         raise NoAnswer(f"{self.name}: no answer from {url}: {why}")
             questions += self._answered("feed", answer)
+        if not self._dialect.feed.listed:
+            raise NoAnswer(f"{self.name}: lists no instrument at all")
         self._runtime.on_news()
 
     async def open(self) -> None:
         """Connect everything; `settled` tells when it is subscribed and logged in."""
-        topics = self._desk.open(self.name, self._wanted, self._clock.now())
+        self._delisted = [w.instrument for w in self._wanted if self._is_gone(w.instrument)]
+        wanted = [w for w in self._wanted if w.instrument not in self._delisted]
+        topics = self._desk.open(self.name, wanted, self._clock.now())
         self._resync.want(topics)
         for spec in self._dialect.feed.spec.sockets:
             if spec.market and spec.market not in self._markets:
@@ -151,6 +180,11 @@ class Gateway:
         if self._dialect.trade is not None:
             for every_ms, request in self._dialect.trade.keep_alive():
                 self._spawn(self._repeat(every_ms, request), request.tag)
+
+    def _is_gone(self, instrument: InstrumentId) -> bool:
+        """Whether a resumed session names what its venue lists no more: what is left of it there
+        has to be ended all the same, and the others with it."""
+        return self._desk.resumed and instrument not in self._dialect.feed.listed
 
     def _spawn(self, work: Coroutine[Any, Any, None], what: str) -> None:
         self._tasks.append(self._runtime.spawn(work, f"{self.name} {what}"))
@@ -192,10 +226,17 @@ class Gateway:
         """Every line is up and subscribed, and every book is known."""
         return all(line.ready for line in self.lines) and not self._resync.unknown()
 
+    def settled_for(self, instruments: Sequence[InstrumentId]) -> bool:
+        """Every line is up and subscribed, and of these books every one that trades is known."""
+        listed, unknown = self._dialect.feed.listed, self._resync.unknown()
+        wanted = [i for i in instruments if i in unknown and listed[i].tradable]
+        return all(line.ready for line in self.lines) and not wanted
+
     def unsettled(self) -> list[str]:
         """What is still missing, for a person."""
         down = [f"socket {self.name}/{x.spec.name}" for x in self.lines if not x.ready]
-        return down + [f"book {i}" for i in self._resync.unknown()]
+        gone = [f"instrument {i}: not listed any more" for i in self._delisted]
+        return gone + down + [f"book {i}" for i in self._resync.unknown()]
 
     def renew(self, socket: str) -> None:
         """Replace the connections of a kind by new ones without letting go of the data."""
@@ -258,7 +299,7 @@ class Gateway:
             return
         line = self._lines.ready(request.socket)
         if line is None or not line.connection.send(request.body):
-            self._never_sent(request, "venue_busy")
+            self._never_sent(request, "not_sent")
             return
         if request.concerns:
             self.outbox.pacer.embark(trip)
@@ -409,14 +450,27 @@ class Gateway:
             self.outbox.pacer.ahead_ns = self._clock.offset_ns(self.name)
 
     async def _keep_listing(self) -> None:
+        """Of what we deal in: a whole list holds up everything else while it is read. Where
+        something about our account was not understood it is asked for all the same: the
+        instrument may be newer than what we know."""
+        misread = 0
         while True:
             await asyncio.sleep(LISTING_EVERY_S)
-            questions = list(self._dialect.feed.instruments(self._markets))
+            before, misread = misread, self._desk.misread.get(self.name, 0)
+            only = self._dealt_in() if misread == before else ()
+            questions = list(self._dialect.feed.instruments(self._markets, only))
             while questions:
                 answer = await self._ask(questions.pop(0))
                 # What was decided on the grid of before must be said on it: not after the news.
                 self._runtime.end_turn()
                 questions += self._answered("feed", answer)
+
+    def _dealt_in(self) -> Sequence[InstrumentId]:
+        """What is wanted here, and what else we have something in."""
+        report = self._desk.engine.report
+        held = [name for name, lots in report.positions().items() if lots]
+        names = dict.fromkeys((*(w.instrument for w in self._wanted), *report.at_stake(), *held))
+        return [name for name in names if split_id(name)[0] == self.name]
 
     async def _keep_clock(self) -> None:
         while True:

@@ -96,7 +96,8 @@ class Outbox:
             held = waiting.request
             if held is not None and held.places and held.order_id == order_id:
                 self._line.remove(waiting)
-                self._give_up(held, "venue_busy")
+                short = self.pacer.wait_ns(held.cost, held.priority, self._clock.now())
+                self._give_up(held, "rate_limited" if short else "not_sent")
                 return True
         return False
 

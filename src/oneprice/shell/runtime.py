@@ -8,11 +8,17 @@ from typing import Any, Protocol
 
 import structlog
 
-from oneprice.model.commands import ClearTimer, SetTimer
-from oneprice.model.events import StopRequested, TimerFired
+from oneprice.model.commands import ClearTimer, PlaceOrder, SetTimer
+from oneprice.model.events import (
+    NOT_SAID,
+    OrderRefused,
+    OrderUncertain,
+    StopRequested,
+    TimerFired,
+)
 from oneprice.model.units import MICRO, SECOND, Nanos
 from oneprice.shell.clock import Clock
-from oneprice.shell.desk import Desk, Turn
+from oneprice.shell.desk import Desk, Turn, Unsaid
 from oneprice.shell.telemetry_histogram import Histogram
 from oneprice.venues.contract import Request
 
@@ -111,8 +117,8 @@ class Runtime:
                 self._drop_timer(command.timer)
                 if isinstance(command, SetTimer):
                     self._set_timer(command.timer, command.due)
-        for fault in turn.faults:
-            self.fail("command", fault)
+        for unsaid in turn.unsaid:
+            self._not_said(unsaid)
         if self.on_decisions is not None and turn.record:
             self._tell(self.on_decisions, turn)
 
@@ -129,6 +135,27 @@ class Runtime:
             self.latencies_ns.append(took)
             self.sends.add(took)
 
+    def _not_said(self, unsaid: Unsaid) -> None:
+        """A command that did not leave concerns its order, if it has one, and ends no run: an
+        order is refused, any other outcome is not known."""
+        command, error = unsaid.command, unsaid.error
+        order_id = getattr(command, "order_id", "")
+        if error is None and not isinstance(command, PlaceOrder):
+            return
+        if error is not None:
+            if not order_id:
+                self.fail("command", error)
+                return
+            self._tell_broken(f"command {type(command).__name__} {order_id}", error)
+        reason = NOT_SAID if error is not None else "not_sent"
+        text = self.desk.veil.text(str(error))[:200] if error is not None else "venue is away"
+        at = self.clock.now()
+        if isinstance(command, PlaceOrder):
+            self.desk.event(OrderRefused(at=at, order_id=order_id, reason=reason, text=text))
+        else:
+            self.desk.event(OrderUncertain(at=at, order_id=order_id, reason=reason))
+        self.poke(at)
+
     def stop_requested(self, reason: str, *, failed: bool = False) -> None:
         at = self.clock.now()
         self.desk.event(StopRequested(at=at, reason=reason, failed=failed))
@@ -138,12 +165,7 @@ class Runtime:
 
     def fail(self, where: str, error: BaseException) -> None:
         """Something broke that is not weather: say so, open the clutch, stop."""
-        self.failures += 1
-        if self.failures <= FAILURES_SHOWN:
-            # Formatted here: a renderer of its own taste may show locals, and so secrets.
-            log.error("broken", where=where, exception="".join(format_exception(error)))
-            if self.on_broken is not None:
-                self._tell(self.on_broken, where, error)
+        self._tell_broken(where, error)
         if self.failure:
             return
         # It is told to the engine, journaled and shown: an error may quote what it was given.
@@ -153,6 +175,14 @@ class Runtime:
             self.stop_requested(self.failure, failed=True)
         except Exception as another:
             self.fail("stop", another)
+
+    def _tell_broken(self, where: str, error: BaseException) -> None:
+        self.failures += 1
+        if self.failures <= FAILURES_SHOWN:
+            # Formatted here: a renderer of its own taste may show locals, and so secrets.
+            log.error("broken", where=where, exception="".join(format_exception(error)))
+            if self.on_broken is not None:
+                self._tell(self.on_broken, where, error)
 
     @staticmethod
     def _tell(listener: Callable[..., None], *what: object) -> None:

@@ -19,7 +19,7 @@ from oneprice.twin.contract import (
     TakeUpdate,
 )
 from oneprice.twin.floor import Floor
-from oneprice.twin.latent import BASE_PRICES, BPS, SAME_AS, Latent
+from oneprice.twin.latent import BASE_PRICES, BPS, SAME_AS, Latent, latent_of
 from oneprice.twin.matching import Half
 
 STEP = 50 * MILLI  # between two updates of one instrument
@@ -391,7 +391,7 @@ class SeededWorld:
     def __init__(
         self, listings: tuple[Listing, ...], seed: int, latent: Latent | None = None
     ) -> None:
-        shared = latent or Latent(seed)
+        shared = latent or latent_of(seed)
         self.stalls = {
             one.instrument.id: Stall(one, shared, seed, turn) for turn, one in enumerate(listings)
         }

@@ -13,6 +13,14 @@ each.
 How the shell uses a dialect
   start      load instruments: each `Feed.instruments()` request is sent; its answer goes to
              `Feed.answered`, which yields InstrumentListed (and knows the grids from then on).
+  listing    while we trade the shell asks `Feed.instruments(markets, only)` again: for those
+             alone, by name where the venue can. The tag says who was asked for (`listing_tag`),
+             so that an answer means the same in a replay: nobody else is read out of it, and
+             who is not in it, or is refused as unknown, is not tradable. One unknown name must
+             not hide the others.
+  recall     after a restart `Feed.recalled(instrument)` tells what an earlier start knew. One that
+             the venue's list has no more is not tradable, but it can be said and read again, for
+             what is left of our orders in it.
   subscribe  `Feed.topics(ids)` says which topic lives on which socket; the shell batches them by
              SocketSpec limits, sends `Feed.subscribe(...)`, waits for the Ack; after it, for each
              book whose `Feed.snapshot(id)` is not None, that request is sent once.
@@ -51,6 +59,7 @@ import msgspec
 from oneprice.kernel import Book
 from oneprice.model.commands import AnyCommand, Priority
 from oneprice.model.events import AnyEvent
+from oneprice.model.instrument import Instrument, split_id
 from oneprice.model.units import InstrumentId, Nanos
 
 # What stands where a venue repeated something that our account proves itself with: no dialect,
@@ -118,6 +127,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     features: frozenset[str]  # words of FEATURES
     # Markets whose orders the dead man's switch cancels; none named: all of them.
     dead_man_markets: tuple[str, ...] = ()
+    # Where fill-or-kill orders are taken, where `features` has fill_or_kill; () is all markets.
+    fill_or_kill_markets: tuple[str, ...] = ()
     tells_adl: bool = True  # False: a deleveraging is told in the words of a liquidation
     closed: str = ""  # why nobody can trade here for real any more; "" where one can
     clock_ahead_ms_max: int = 1000  # how far our stamps may run ahead of the venue
@@ -252,6 +263,28 @@ class Ack(msgspec.Struct, frozen=True, kw_only=True):
 Output = AnyEvent | Ack
 
 
+def symbols_of(market: str, only: Sequence[InstrumentId]) -> tuple[str, ...]:
+    """The symbols of those that are of this market."""
+    parts = [split_id(name) for name in dict.fromkeys(only)]
+    return tuple(symbol for _, found, symbol in parts if found == market)
+
+
+def listing_tag(market: str, symbols: Sequence[str] = ()) -> str:
+    """The tag of a question for a market's list, or for these symbols of it alone."""
+    return f"instruments:{market}:{','.join(symbols)}" if symbols else f"instruments:{market}"
+
+
+def listing_asked(tag: str) -> tuple[str, dict[str, None]]:
+    """The market and the symbols that such a tag asked for; no symbols: for all."""
+    _, market, *names = tag.split(":", 2)
+    return market, dict.fromkeys(names[0].split(",")) if names else {}
+
+
+def names_in(tag: str) -> dict[str, None]:
+    """The symbols that a listing's tag asked for; none for any other tag."""
+    return listing_asked(tag)[1] if tag.startswith("instruments:") else {}
+
+
 class Topic(msgspec.Struct, frozen=True):
     """One subscription on one socket. `instrument` is what it feeds; book topics feed a Book."""
 
@@ -300,7 +333,11 @@ class Feed(Protocol):
     def spec(self) -> Spec: ...
     @property
     def books(self) -> Mapping[InstrumentId, Book]: ...
-    def instruments(self, markets: Sequence[str]) -> Sequence[Request]: ...
+    @property
+    def listed(self) -> Mapping[InstrumentId, Instrument]: ...
+    def instruments(
+        self, markets: Sequence[str], only: Sequence[InstrumentId] = ()
+    ) -> Sequence[Request]: ...
     def topics(self, wanted: Iterable[Wanted]) -> Sequence[Topic]: ...
     def subscribe(self, topics: Sequence[Topic], request_id: int, *, on: bool) -> bytes: ...
     def snapshot(self, instrument: InstrumentId) -> Request | None: ...
@@ -310,6 +347,7 @@ class Feed(Protocol):
     def decode(self, socket: str, frame: bytes, at: Nanos) -> Sequence[Output]: ...
     def answered(self, answer: Answer, at: Nanos) -> Sequence[Output]: ...
     def follow_ups(self) -> Sequence[Request]: ...
+    def recalled(self, instrument: Instrument, at: Nanos) -> Sequence[Output]: ...
     def dropped(self, instruments: Sequence[InstrumentId], at: Nanos) -> Sequence[Output]: ...
     def silenced(self, instrument: InstrumentId, at: Nanos) -> Sequence[Output]: ...
 

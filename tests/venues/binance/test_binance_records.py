@@ -10,10 +10,11 @@ from binance_material import SPOT, USDM, instrument
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oneprice.model.commands import QueryFills, QueryStatement
+from oneprice.model.commands import QueryAccount, QueryFills, QueryStatement
 from oneprice.model.events import (
     FillsTold,
     FrameRejected,
+    FundingBooked,
     OrderFilled,
     StatementLine,
     StatementTold,
@@ -204,6 +205,22 @@ def test_income_of_the_other_kind_of_futures_is_told_by_its_own_market() -> None
     line, lost = walked(side_of("usdm"), command, Venue(rows))
     assert isinstance(line, StatementLine) and line.kind == "fee" and str(line.fee) == "0.5"
     assert isinstance(lost, FrameRejected)
+
+
+def test_funding_of_a_statement_is_the_settlement_that_the_account_question_brings() -> None:
+    row = income(9, NOW_MS - 5, symbol="BTCUSDT", incomeType="FUNDING_FEE", income="-0.25")
+    side = side_of("usdm")
+    asked = side.encode(QueryAccount(venue="binance", market="usdm"), AT)
+    (question,) = (request for request in asked if request.tag.startswith("income"))
+    answer = Answer(tag=question.tag, status=200, body=json.dumps([row]).encode())
+    (recent,) = (e for e in side.answered(answer, AT) if isinstance(e, FundingBooked))
+    command = QueryStatement(venue="binance", market="usdm", since_ms=NOW_MS - 40 * DAY_MS)
+    old = income(8, NOW_MS - 30 * DAY_MS, symbol="BTCUSDT", incomeType="FUNDING_FEE")
+    out = walked(side, command, Venue([old, row]))
+    first, again = (event for event in out if isinstance(event, FundingBooked))
+    assert again == recent and (recent.record_id, str(recent.amount)) == ("9", "-0.25")
+    assert first.record_id == "8", "two days are what the account question reaches"
+    assert [e.kind for e in out if isinstance(e, StatementLine)] == ["funding", "funding"]
 
 
 def test_a_newer_question_replaces_an_older_one() -> None:

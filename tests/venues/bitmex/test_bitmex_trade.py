@@ -208,7 +208,7 @@ def test_a_page_that_is_full_is_followed_by_another() -> None:
     assert more.query == orders.query + "&start=500"
 
 
-@pytest.mark.parametrize("status", [0, 200, 301, 400, 403, 404, 418, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [0, 200, 301, 400, 401, 404, 418, 500, 502, 503, 504])
 @pytest.mark.parametrize("body", [b"", b"<html></html>", b"null", b"[]", b'{"error":1}'])
 @pytest.mark.parametrize("verb", ["place", "amend", "cancel"])
 def test_no_answer_without_the_venues_words_refuses_anything(status, body, verb) -> None:
@@ -216,6 +216,22 @@ def test_no_answer_without_the_venues_words_refuses_anything(status, body, verb)
     out = trade.answered(Answer(tag=f"{verb}:o-1", status=status, body=body, order_id="o-1"), AT)
     assert [e.order_id for e in out if isinstance(e, OrderUncertain)] == ["o-1"]
     assert not [e for e in out if isinstance(e, OrderRefused | CancelRefused)]
+
+
+PAGE = b"<html><body><h1>403 Forbidden</h1>Your IP has been blocked.</body></html>"
+
+
+@pytest.mark.parametrize("body", [PAGE, b"", b"null"])
+@pytest.mark.parametrize(("status", "reason"), [(403, "banned"), (429, "rate_limited")])
+def test_what_the_door_turns_away_was_never_looked_at(status, reason, body) -> None:
+    _, trade = dialect()
+    for verb, kind in (("place", OrderRefused), ("cancel", CancelRefused)):
+        answer = Answer(tag=f"{verb}:o-1", status=status, body=body, order_id="o-1")
+        pause, no = trade.answered(answer, AT)
+        assert isinstance(no, kind) and (no.order_id, no.reason) == ("o-1", reason)
+        assert pause.kind == "rate" and pause.until_ms > AT // 10**6
+    hour = AT // 10**6 + 3_600_000
+    assert (pause.until_ms >= hour) is (status == 403)
 
 
 def test_an_order_update_of_an_order_never_told_of_is_counted_not_guessed() -> None:

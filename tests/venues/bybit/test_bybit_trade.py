@@ -273,6 +273,19 @@ def test_fees_that_differ_are_told_symbol_by_symbol(trade: BybitTrade) -> None:
     assert [e.symbol for e in out if isinstance(e, FeesReported)] == ["BTCUSDT", "ETHUSDT"]
 
 
+def test_fees_that_differ_are_told_of_what_is_wanted_alone() -> None:
+    """The venue answers for hundreds, every minute."""
+    settings = BybitSettings(wanted=(LINEAR,))
+    trade = BybitTrade(Credentials("k", "s"), LISTED, settings)
+    rows: list[dict[str, object]] = [
+        {"symbol": symbol, "takerFeeRate": f"0.000{number}", "makerFeeRate": "0.0002"}
+        for number, symbol in enumerate(("AUSDT", "BTCUSDT", "ETHUSDT"), 1)
+    ]
+    out = trade.answered(answer(asked_for_account(trade)["fees"], rows), AT)
+    (fees,) = [e for e in out if isinstance(e, FeesReported)]
+    assert (fees.symbol, str(fees.taker)) == ("BTCUSDT", "0.0002")
+
+
 def test_a_short_that_receives_funding_shows_the_markets_rate(trade: BybitTrade) -> None:
     row = {
         "category": "linear",

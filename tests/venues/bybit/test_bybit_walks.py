@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oneprice.model.commands import QueryFills, QueryStatement
+from oneprice.model.commands import QueryAccount, QueryFills, QueryStatement
 from oneprice.model.events import (
     FillsTold,
     FrameRejected,
+    FundingBooked,
     OrderFilled,
     StatementLine,
     StatementTold,
@@ -170,6 +171,34 @@ def test_every_line_of_the_log_is_told_once_and_oldest_first(stamps: list[int], 
     assert isinstance(end, StatementTold) and (end.since_ms, end.until_ms) == (since, NOW_MS)
     told = [line.record_id for line in lines if isinstance(line, StatementLine)]
     assert told == [row["id"] for when, row in rows if since <= when <= NOW_MS]
+
+
+def test_funding_of_a_statement_is_the_settlement_that_the_account_question_brings(
+    trade: BybitTrade,
+) -> None:
+    paid = {
+        "type": "SETTLEMENT", "category": "linear", "symbol": "BTCUSDT", "funding": "-0.25",
+        "cashFlow": "0", "change": "-0.25", "side": "Buy", "feeRate": "0.0001",
+    }  # fmt: skip
+    rows = [
+        (when, log_row(n, when, **paid, orderId=f"{when // 1000}-8-1-1"))
+        for n, when in enumerate([NOW_MS - 20 * DAY_MS, NOW_MS - 3_600_000])
+    ]
+    venue = Venue(rows)
+    (question,) = (
+        request
+        for request in trade.encode(QueryAccount(venue="bybit", market="linear"), AT)
+        if ":funding:" in request.tag
+    )
+    day = msgspec.structs.replace(
+        question, query=f"startTime={NOW_MS - DAY_MS}&endTime={NOW_MS}&limit=50"
+    )
+    (recent,) = trade.answered(venue.answer(day), AT)
+    command = QueryStatement(venue="bybit", market="linear", since_ms=NOW_MS - 30 * DAY_MS)
+    out = walked(trade, command, venue)
+    old, again = (event for event in out if isinstance(event, FundingBooked))
+    assert again == recent and old.venue_ms == NOW_MS - 20 * DAY_MS
+    assert [e.kind for e in out if isinstance(e, StatementLine)] == ["funding", "funding"]
 
 
 @pytest.mark.parametrize("kind", ["Trade", "BustTrade", "AdlTrade", "Settle", "BlockTrade"])

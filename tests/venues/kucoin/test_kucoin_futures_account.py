@@ -12,6 +12,7 @@ from oneprice.model.events import (
     AccountChecked,
     BalanceReported,
     FrameRejected,
+    FundingBooked,
     LeverageReported,
     OrderFilled,
     PositionReported,
@@ -59,6 +60,47 @@ FUTURES: dict[str, object] = {
     "leverage": {"symbol": "XBTUSDTM", "leverage": "3"},
     "funding": {"dataList": [], "hasMore": False},
 }  # fmt: skip
+
+
+def paid(number: int) -> dict[str, object]:
+    """Of the hour `number`."""
+    return {
+        "id": 1000 + number, "symbol": "XBTUSDTM", "timePoint": number * 3_600_000,
+        "fundingRate": 0.0001, "funding": -0.5, "settleCurrency": "USDT",
+    }  # fmt: skip
+
+
+def funding_told(trade: KucoinTrade, newest: int) -> tuple[list[str], list[str]]:
+    """Hours told and questions of an account check where there is funding of every hour."""
+    hours: list[str] = []
+    queries: list[str] = []
+    waiting = list(trade.encode(QueryAccount(venue="kucoin", market="futures"), AT))
+    out: list[Output] = []
+    while waiting:
+        request = waiting.pop(0)
+        what = request.tag.split(":")[2].partition(".")[0]
+        data = FUTURES[what]
+        if what == "funding":
+            queries.append(request.query)
+            said = dict(part.split("=") for part in request.query.split("&"))
+            first = int(said.get("offset", 1001 + newest)) - 1001
+            last = max(0, first - int(said.get("maxCount", 10)))
+            rows = [paid(number) for number in range(first, last, -1)]
+            data = {"dataList": rows, "hasMore": last > 0}
+        told = trade.answered(ok(request.tag, data), AT)
+        hours += [e.record_id for e in told if isinstance(e, FundingBooked)]
+        out += told
+        waiting += trade.follow_ups()
+    assert isinstance(out[-1], AccountChecked)
+    return hours, queries
+
+
+def test_funding_of_a_long_absence_is_told_page_by_page_and_later_only_what_is_new() -> None:
+    trade = trader()
+    hours, queries = funding_told(trade, 250)
+    assert len(set(hours)) == len(hours) == 250 and len(queries) == 4
+    hours, queries = funding_told(trade, 252)
+    assert len(hours) == 10 and queries == ["symbol=XBTUSDTM"]
 
 
 def test_an_isolated_contract_gets_its_leverage_with_each_order() -> None:

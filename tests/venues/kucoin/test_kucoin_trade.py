@@ -435,3 +435,13 @@ def test_an_unsure_no_is_never_called_a_refusal() -> None:
         assert out == [OrderUncertain(at=AT, order_id="a", reason="venue_busy")]
     (event,) = trade.answered(Answer(tag="what:a", status=200, body=b'{"code":"200000"}'), AT)
     assert isinstance(event, FrameRejected)
+
+
+@pytest.mark.parametrize(("status", "reason"), [(403, "banned"), (429, "rate_limited")])
+def test_what_the_edge_turns_away_was_never_looked_at(status: int, reason: str) -> None:
+    trade = trader()
+    trade.encode(place("a", LINEAR), AT)
+    out = trade.answered(Answer(tag="place:a", status=status, body=b"<html>1015</html>"), AT)
+    pause, refused = out
+    assert isinstance(pause, Ack) and (pause.kind, pause.bucket) == ("rate", "")
+    assert isinstance(refused, OrderRefused) and refused.reason == reason

@@ -154,6 +154,19 @@ def ask(trade: OkxTrade, market: str = "swap") -> list[Request]:
     return list(trade.encode(QueryAccount(venue="okx", market=market), AT))
 
 
+@pytest.mark.parametrize(("wanted", "told"), [((SWAP,), 1), ((), 2)])
+def test_fees_of_several_groups_are_told_of_what_is_wanted_alone(
+    wanted: tuple[str, ...], told: int
+) -> None:
+    """Hundreds are listed, and it is asked every minute."""
+    trade = new_trade(wanted=wanted)
+    groups = [*FEES["feeGroup"], {"groupId": "9", "maker": "-0.1", "taker": "-0.1"}]
+    data = {"config": [CONFIG], "balance": [{"details": [COIN]}], "fees": [{"feeGroup": groups}]}
+    out = told_all(trade, ask(trade), **data)
+    symbols = [event.symbol for event in out if isinstance(event, FeesReported)]
+    assert len(symbols) == told and "BTC-USDT-SWAP" in symbols
+
+
 def test_an_account_is_checked_when_every_page_is_in_and_flat_things_are_told() -> None:
     trade = new_trade(wanted=(SWAP, "okx:spot:BTC-USDT"))
     trade.decode("private", push("positions", position("3")), AT)

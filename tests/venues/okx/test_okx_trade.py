@@ -24,7 +24,7 @@ from oneprice.model.events import (
     OrderUncertain,
 )
 from oneprice.model.units import MILLI, Nanos
-from oneprice.venues.contract import REFUSALS, Ack, Request
+from oneprice.venues.contract import REFUSALS, Ack, Answer, Request
 from oneprice.venues.okx import SPEC
 from oneprice.venues.okx.trade import OkxTrade
 
@@ -127,6 +127,17 @@ def test_a_batch_by_rest_is_an_array_and_an_answer_that_never_came_leaves_all_un
     # The tag is forgotten by now, as after a restart: the ids come with the answer.
     again = msgspec.structs.replace(lost, order_ids=request.order_ids)
     assert words(trade.answered(again, AT)) == [("OrderUncertain", "a1"), ("OrderUncertain", "a2")]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(403, "OrderRefused"), (429, "OrderUncertain"), (418, "OrderUncertain")]
+)
+def test_who_is_kept_out_was_never_asked_and_other_pages_say_nothing(status, kind) -> None:
+    trade = new_trade(order_entry="rest")
+    (request,) = trade.batch([place("a1"), place("a2", SPOT)], AT)
+    page = Answer(tag=request.tag, status=status, body=b"<html>Access denied</html>")
+    told = [o for o in trade.answered(page, AT) if not isinstance(o, Ack)]
+    assert words(told) == [(kind, "a1"), (kind, "a2")]
 
 
 # Single orders ---------------------------------------------------------------------------

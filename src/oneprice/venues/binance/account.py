@@ -38,7 +38,9 @@ from oneprice.venues.contract import Request
 
 # The request gets its start at signing, because it is sent again and again.
 INCOME = "income:"
-INCOME_REACH_MS = 48 * 3_600_000  # 20 hourly symbols fill one page of 1,000 rows in it
+FUNDING = "FUNDING_FEE"
+# 20 hourly symbols fill one page of 1,000 rows in it; what is older the statement tells.
+INCOME_REACH_MS = 48 * 3_600_000
 FEE_WEIGHT = 20
 
 
@@ -234,24 +236,34 @@ def income_request(market: str) -> Request:
 
 def _as_update(row: FuturesPosition) -> UpdatedPosition:
     return UpdatedPosition(
-        s=row.symbol, pa=row.positionAmt, ep=row.entryPrice, ps=row.positionSide
+        s=row.symbol,
+        pa=row.positionAmt,
+        ep=row.entryPrice,
+        ps=row.positionSide,
+        liquidation=row.liquidationPrice,
+        adl=row.adl,
     )
 
 
 def _settlements(reply: Reply, at: Nanos) -> list[AnyEvent]:
     return [
-        FundingBooked(
-            at=at,
-            instrument=instrument_id(VENUE, reply.market, row.symbol),
-            record_id=str(row.tranId),
-            amount=decimal(row.income),
-            asset=row.asset,
-            rate=ZERO,
-            venue_ms=row.time,
-        )
+        settlement(row, reply.market, at)
         for row in msgspec.json.decode(reply.body, type=list[Income])
-        if row.incomeType == "FUNDING_FEE"
+        if row.incomeType == FUNDING
     ]
+
+
+def settlement(row: Income, market: str, at: Nanos) -> FundingBooked:
+    """A row of funding, the same whichever question brought it."""
+    return FundingBooked(
+        at=at,
+        instrument=instrument_id(VENUE, market, row.symbol),
+        record_id=str(row.tranId),
+        amount=decimal(row.income),
+        asset=row.asset,
+        rate=ZERO,
+        venue_ms=row.time,
+    )
 
 
 def _balance(

@@ -10,7 +10,7 @@ from oneprice.model.events import FrameRejected
 from oneprice.model.units import MILLI, Nanos
 from oneprice.venues.binance.facts import VENUE
 from oneprice.venues.binance.frames import ErrorBody
-from oneprice.venues.binance.refusals import Verdict, verdict, word
+from oneprice.venues.binance.refusals import TURNED_AWAY, Verdict, verdict, word
 from oneprice.venues.contract import Ack, Answer
 
 BUCKETS = {
@@ -47,7 +47,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def word(self) -> str:
-        return "banned" if self.status == 418 else word(self.market, self.code, self.text)
+        if self.status == 418 or (self.code == 0 and self.status in TURNED_AWAY):
+            return TURNED_AWAY[self.status]
+        return word(self.market, self.code, self.text)
 
 
 def over_http(answer: Answer, market: str) -> Reply:
@@ -77,8 +79,9 @@ def read_error(body: bytes | Raw) -> ErrorBody:
 
 
 def rate_ack(reply: Reply, at: Nanos) -> list[Ack]:
-    """What a 429 or 418 tells the pacing; nothing for any other answer."""
-    if reply.status not in (418, 429) and reply.code not in (-1003, -1015):
+    """What a 429, a 418 or the firewall's 403 tells the pacing; nothing for any other answer."""
+    shut = reply.code == 0 and reply.status in TURNED_AWAY
+    if not shut and reply.status not in (418, 429) and reply.code not in (-1003, -1015):
         return []
     product = "spot" if reply.market == "spot" else "futures"
     buckets = [BUCKETS.get((product, reply.code), f"{product}_weight")]

@@ -27,8 +27,9 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     rule: str  # how a depth event follows the one before: span or linked
     weight: str  # bucket of request weight
     snapshot_weight: int  # of a depth request with limit=1000
-    info_weight: int  # of exchangeInfo
+    info_weight: int  # of exchangeInfo, however many symbols it is about
     leftovers: bool = False  # levels off today's grid are ordinary, see evening
+    named: bool = False  # whether exchangeInfo can be asked for some symbols alone
     intervals_path: str = ""  # where funding intervals other than eight hours are told
 
 
@@ -82,6 +83,7 @@ PRODUCTS: Mapping[str, Product] = {
         snapshot_weight=50,
         info_weight=20,
         leftovers=True,
+        named=True,
     ),
     "usdm": Product(
         market="usdm",

@@ -9,9 +9,9 @@ from oneprice.kernel import Book, DepthFormat, DepthReader, OffGrid, Outcome, Tr
 from oneprice.model.events import BookReady, FeedLost, InstrumentListed, WireTripped
 from oneprice.model.instrument import Instrument, instrument_id, split_id
 from oneprice.model.units import MILLI, InstrumentId, Nanos
-from oneprice.venues.binance import history
+from oneprice.venues.binance import history, listing
 from oneprice.venues.binance.allowances import Allowances
-from oneprice.venues.binance.answers import over_http, rate_ack, rejected
+from oneprice.venues.binance.answers import Reply, over_http, rate_ack, rejected
 from oneprice.venues.binance.evening import Evening
 from oneprice.venues.binance.facts import PRODUCTS, SPEC, VENUE, Product
 from oneprice.venues.binance.frames import (
@@ -26,6 +26,7 @@ from oneprice.venues.binance.frames import (
 from oneprice.venues.binance.listing import (
     DEFAULT_INTERVAL_HOURS,
     Unlistable,
+    get,
     instrument_from,
 )
 from oneprice.venues.binance.numbers import UNREADABLE
@@ -39,6 +40,8 @@ from oneprice.venues.contract import (
     Request,
     Topic,
     Wanted,
+    listing_asked,
+    symbols_of,
 )
 
 FRAMES_KEPT_MAX = 4_000  # per book while its snapshot is awaited: over a minute at full rate
@@ -108,21 +111,25 @@ class BinanceFeed:
         self._clock = PRODUCTS["usdm"]
         self._ahead_ms = 0  # the venue's clock, of ours
         self._allowances = Allowances()
+        self._unknown: dict[InstrumentId, None] = {}  # the venue said that it has no such symbol
         self._next: list[Request] = []
 
     # Requests ---------------------------------------------------------------------------
 
-    def instruments(self, markets: Sequence[str]) -> Sequence[Request]:
+    def instruments(
+        self, markets: Sequence[str], only: Sequence[InstrumentId] = ()
+    ) -> Sequence[Request]:
         """What is listed, and which contracts settle funding at other than eight hours."""
-        requests = []
+        requests: list[Request] = []
         for product in (PRODUCTS[market] for market in markets):
-            cost = ((product.weight, product.info_weight),)
-            path = f"{product.api}/exchangeInfo"
-            requests.append(_get(product, f"instruments:{product.market}", path, cost))
+            symbols = symbols_of(product.market, only)
+            if only and not symbols:
+                continue
+            requests += listing.questions(product, symbols, self._unknown)
             if product.intervals_path:
                 cost = (("funding_info", 1),)
                 tag = f"instruments_intervals:{product.market}"
-                requests.append(_get(product, tag, product.intervals_path, cost))
+                requests.append(get(product, tag, product.intervals_path, cost))
         if markets:
             self._clock = PRODUCTS[markets[0]]
         return requests
@@ -130,13 +137,13 @@ class BinanceFeed:
     def clock(self) -> Request:
         """The server time of the first market that was asked for; each product has its own."""
         product = self._clock
-        return _get(product, "clock", f"{product.api}/time", ((product.weight, 1),))
+        return get(product, "clock", f"{product.api}/time", ((product.weight, 1),))
 
     def snapshot(self, instrument: InstrumentId) -> Request | None:
         _, market, symbol = split_id(instrument)
         product = PRODUCTS[market]
         return msgspec.structs.replace(
-            _get(
+            get(
                 product,
                 f"snapshot:{instrument}",
                 f"{product.api}/depth",
@@ -318,19 +325,23 @@ class BinanceFeed:
         """Events of an HTTP answer; a snapshot that did not come is FeedLost again."""
         kind, _, rest = answer.tag.partition(":")
         line = self._lines.get(rest) if kind == "snapshot" else None
-        market = rest if rest in PRODUCTS else self._clock.market
-        if kind == "history":
+        market = self._clock.market
+        if kind.startswith("instruments"):
+            market = rest.partition(":")[0]
+        elif kind == "history":
             market = answer.tag.split(":")[6]
         reply = over_http(answer, line.item.market if line else market)
         outputs: list[Output] = [*rate_ack(reply, at)]
         try:
-            if reply.verdict is not Verdict.DONE:
+            if kind == "instruments" and reply.verdict is Verdict.REFUSED and ":" in rest:
+                outputs.extend(self._not_listed(reply, at))
+            elif reply.verdict is not Verdict.DONE:
                 reason = reply.text or f"status {reply.status}"
                 outputs.append(self._unanswered(line, answer, reason, at))
             elif kind == "snapshot":
                 outputs.extend(self._snapshot_came(line, answer.body, at))
             elif kind == "instruments":
-                outputs.extend(self._listing(PRODUCTS[rest], answer.body, at))
+                outputs.extend(self._listing(answer.tag, answer.body, at))
             elif kind == "history":
                 outputs.extend(self._page(answer, at))
             elif kind == "instruments_intervals":
@@ -355,10 +366,14 @@ class BinanceFeed:
         line.snapshot = _snapshot.decode(body)
         return self._join(line, at) if line.frames else ()
 
-    def _listing(self, product: Product, body: bytes, at: Nanos) -> list[Output]:
+    def _listing(self, tag: str, body: bytes, at: Nanos) -> list[Output]:
+        market, asked = listing_asked(tag)
+        product = PRODUCTS[market]
         info = msgspec.json.decode(body, type=ExchangeInfo)
         outputs: list[Output] = [*self._allowances.stated(product.market, info.rateLimits)]
-        for raw in info.symbols:
+        mine = (item for item in self.listed.values() if item.market == market)
+        missing = dict(asked) or {item.symbol: None for item in mine if item.tradable}
+        for raw in listing.picked(info.symbols, asked):
             try:
                 entry = _listed.decode(raw)
                 name = instrument_id(VENUE, product.market, entry.symbol)
@@ -368,8 +383,34 @@ class BinanceFeed:
                 outputs.append(rejected(product.rest, f"listing: {error}", raw, at))
                 continue
             if item is not None:
+                missing.pop(item.symbol, None)
                 outputs.extend(self._list(item, at))
+        for symbol in missing:
+            outputs.extend(self._gone(market, symbol, at))
         return outputs
+
+    def _not_listed(self, reply: Reply, at: Nanos) -> list[Output]:
+        """A no to symbols asked for by name: of many, the one it was said for is looked for."""
+        market, asked = listing_asked(reply.tag)
+        unknown = reply.word == "no_such_instrument"
+        if len(asked) > 1 and (unknown or reply.word == "bad_parameter"):
+            self._next += listing.halves(PRODUCTS[market], list(asked))
+            return []
+        if not unknown:
+            return [rejected("", f"{reply.tag}: {reply.text}", reply.body, at)]
+        (symbol,) = asked
+        self._unknown[instrument_id(VENUE, market, symbol)] = None
+        return self._gone(market, symbol, at)
+
+    def _gone(self, market: str, symbol: str, at: Nanos) -> list[Output]:
+        """The venue has no such symbol: whatever we have of it, nobody trades it there."""
+        item = self.listed.get(instrument_id(VENUE, market, symbol))
+        if item is None:
+            reason = "listing: a symbol that is not listed"
+            return [rejected(PRODUCTS[market].rest, reason, symbol.encode(), at)]
+        if not item.tradable:
+            return []
+        return self._list(msgspec.structs.replace(item, tradable=False), at)
 
     def _intervals(self, market: str, body: bytes, at: Nanos) -> list[Output]:
         outputs: list[Output] = []
@@ -383,8 +424,17 @@ class BinanceFeed:
                 outputs.extend(self._list(changed, at))
         return outputs
 
+    def recalled(self, instrument: Instrument, at: Nanos) -> Sequence[Output]:
+        """What an earlier start knew, and this list of the venue has no more: it can be said and
+        read, but is not tradable."""
+        if instrument.id in self.listed:
+            return ()
+        return self._list(msgspec.structs.replace(instrument, tradable=False), at)
+
     def _list(self, item: Instrument, at: Nanos) -> list[Output]:
         self.listed[item.id] = item
+        if item.tradable:
+            self._unknown.pop(item.id, None)
         outputs: list[Output] = [InstrumentListed(at=at, instrument=item)]
         line = self._lines.get(item.id)
         if line is not None and (line.item.tick, line.item.lot) != (item.tick, item.lot):
@@ -427,10 +477,6 @@ class BinanceFeed:
                 line.frames.clear()
                 lost.append(self._lose(line, "disconnected", "", at))
         return lost
-
-
-def _get(product: Product, tag: str, path: str, cost: tuple[tuple[str, int], ...]) -> Request:
-    return Request(tag=tag, host=product.rest, path=path, cost=cost)
 
 
 def _topic(socket: str, item: Instrument, stream: str, is_book: bool) -> Topic:

@@ -89,6 +89,12 @@ class ServerTime(msgspec.Struct):
     serverTime: int
 
 
+class Named(msgspec.Struct):
+    """As little of a symbol of exchangeInfo as tells whose it is."""
+
+    symbol: str
+
+
 class Filter(msgspec.Struct):
     filterType: str
     minPrice: str = "0"

@@ -74,6 +74,9 @@ class UpdatedPosition(msgspec.Struct):
     pa: str
     ep: str = "0"
     ps: str = "BOTH"
+    # What REST says besides; the stream tells neither.
+    liquidation: str | None = None
+    adl: int | None = None
 
 
 class AccountChange(msgspec.Struct):
@@ -193,6 +196,8 @@ class FuturesPosition(msgspec.Struct):
     entryPrice: str = "0"
     leverage: str = ""  # COIN-M only
     marginType: str = ""
+    liquidationPrice: str | None = None
+    adl: int | None = None  # USD-M only
 
 
 class SymbolConfig(msgspec.Struct):

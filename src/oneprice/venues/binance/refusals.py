@@ -116,6 +116,11 @@ REFUSED: Mapping[str, str] = {
 # 503 answers that are known to mean "failed" rather than "unknown"; any other one is unknown.
 _FAILED_503 = ("Service Unavailable", "Internal error; unable to process your request")
 
+# What stands before the API says no by its status alone: its firewall (403), the door for banned
+# addresses (418) and the limiter (429), with a page or nothing where a body of theirs would be
+# (section 3.3). What they keep out never came near the orders.
+TURNED_AWAY: Mapping[int, str] = {403: "banned", 418: "banned", 429: "rate_limited"}
+
 
 class Verdict(Enum):
     """What an answer to an order means for the order."""
@@ -147,6 +152,8 @@ def verdict(market: str, status: int, code: int, text: str) -> Verdict:
     if code in (-1000, -1006, -1007) or is_duplicate(code, text):
         return Verdict.UNCERTAIN
     if status == 503 and market != "spot" and text.startswith(_FAILED_503):
+        return Verdict.REFUSED
+    if code == 0 and status in TURNED_AWAY:
         return Verdict.REFUSED
     if status == 408 or status >= 500 or status < 400 or code >= 0 or code == -1001:
         return Verdict.UNCERTAIN

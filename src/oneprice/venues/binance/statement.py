@@ -1,7 +1,8 @@
 """What moved the wallet of a futures account: the venue's income records as a statement.
 
 Source: Binance futures docs, "Get Income History": rows come oldest first, below zero was paid,
-and a `tranId` is unique within its type. Spot keeps no such list.
+and a `tranId` is unique within its type. Spot keeps no such list. Funding is told as a settlement
+too: the question about an account reaches back two days, this one three months.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from oneprice.model.events import (
 )
 from oneprice.model.instrument import Instrument, split_id
 from oneprice.model.units import MILLI, ZERO, InstrumentId, Nanos
+from oneprice.venues.binance.account import FUNDING, settlement
 from oneprice.venues.binance.answers import Reply, rejected
 from oneprice.venues.binance.facts import DAY_MS, ENTRIES, PRODUCTS, VENUE
 from oneprice.venues.binance.fills import REACH_MS
@@ -146,8 +148,11 @@ class Statements:
             if line.record_id not in walk.seen:
                 fresh = True
                 walk.seen[line.record_id] = None
-                if not line.instrument or split_id(line.instrument)[1] == market:
-                    events.append(line)  # else its own market tells it
+                if line.instrument and split_id(line.instrument)[1] != market:
+                    continue  # its own market tells it
+                events.append(line)
+                if row.incomeType == FUNDING:
+                    events.append(settlement(row, market, at))
         return [*events, *self._onwards(walk, len(rows) >= _ROWS_MAX, fresh, latest, at)]
 
     def _onwards(

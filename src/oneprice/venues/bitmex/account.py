@@ -250,12 +250,27 @@ def position(row: PositionRow, item: Instrument, at: Nanos) -> PositionReported:
     if is_hedged(row):
         raise ValueError(f"strategy: expected OneWay, found {row.strategy!r}")
     held = count(row.current_qty, "currentQty")
+    if not held:
+        return PositionReported(at=at, instrument=item.id, lots=Lots(0))
+    liquidation = None
+    if row.liquidation_price is not None:
+        liquidation = max(ZERO, number(row.liquidation_price, "liquidationPrice"))
     return PositionReported(
         at=at,
         instrument=item.id,
         lots=item.lots(Decimal(held)),
-        entry=number(row.avg_entry_price, "avgEntryPrice") if held else ZERO,
+        entry=number(row.avg_entry_price, "avgEntryPrice"),
+        liquidation=liquidation,
+        adl_rank=_adl_rank(row),
     )
+
+
+def _adl_rank(row: PositionRow) -> int | None:
+    """deleveragePercentile is 0 to 1 in fifths: the highest are deleveraged first."""
+    if row.deleverage_percentile is None:
+        return None
+    share = number(row.deleverage_percentile, "deleveragePercentile")
+    return sum(share > Decimal(fifth) / 5 for fifth in range(1, 5))
 
 
 def is_hedged(row: PositionRow) -> bool:

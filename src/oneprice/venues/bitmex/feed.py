@@ -9,9 +9,9 @@ import msgspec
 
 from oneprice.kernel import Book, Tripwires
 from oneprice.model.events import AnyEvent, FeedLost, InstrumentListed, WireTripped
-from oneprice.model.instrument import Instrument
+from oneprice.model.instrument import Instrument, instrument_id
 from oneprice.model.units import MILLI, InstrumentId, Nanos
-from oneprice.venues.bitmex import MARKET, SPEC
+from oneprice.venues.bitmex import MARKET, NAME, SPEC
 from oneprice.venues.bitmex.acks import Acks
 from oneprice.venues.bitmex.books import FULL, NARROW, Books
 from oneprice.venues.bitmex.history import History
@@ -33,7 +33,18 @@ from oneprice.venues.bitmex.wire import (
     excerpt,
     moment_ms,
 )
-from oneprice.venues.contract import Ack, Answer, HistoryWanted, Output, Request, Topic, Wanted
+from oneprice.venues.contract import (
+    Ack,
+    Answer,
+    HistoryWanted,
+    Output,
+    Request,
+    Topic,
+    Wanted,
+    listing_tag,
+    names_in,
+    symbols_of,
+)
 
 _SOCKET = "public"
 _BAR_LENGTHS = {f"tradeBin{name}": length for length, name in BARS.items()}
@@ -41,6 +52,7 @@ _BAR_LENGTHS = {f"tradeBin{name}": length for length, name in BARS.items()}
 _LOGS = ("trade", *_BAR_LENGTHS)
 _TABLES = ("instrument", "quote", *_LOGS)
 _HISTORIES_MAX = 256
+_NAMED_MAX = 100  # rows of an answer where no number is named
 
 
 class BitmexFeed:
@@ -66,13 +78,20 @@ class BitmexFeed:
 
     # Out --------------------------------------------------------------------------------
 
-    def instruments(self, markets: Sequence[str]) -> Sequence[Request]:
+    def instruments(
+        self, markets: Sequence[str], only: Sequence[InstrumentId] = ()
+    ) -> Sequence[Request]:
+        """What is open, or as many by name as one answer holds. ValueError for a market that the
+        venue does not have."""
         for market in markets:
             if market != MARKET:
                 raise ValueError(f"market: expected {MARKET!r}, found {market!r}")
         if not markets:
             return ()
-        return (get("/instrument/active", {}, f"instruments:{MARKET}", "public"),)
+        if not only:
+            return (get("/instrument/active", {}, listing_tag(MARKET), "public"),)
+        symbols = symbols_of(MARKET, only)
+        return [_named(symbols[i : i + _NAMED_MAX]) for i in range(0, len(symbols), _NAMED_MAX)]
 
     def follow_ups(self) -> Sequence[Request]:
         """Further pages that answers made necessary; ask after each `answered`."""
@@ -227,7 +246,7 @@ class BitmexFeed:
                     stamp = ROOT.decode(answer.body).timestamp
                     out.append(Ack(socket="", kind="clock", text=str(stamp)))
                 case "instruments":
-                    out += self._load(ROWS.decode(answer.body), at)
+                    out += self._load(answer.tag, ROWS.decode(answer.body), at)
                 case "history":
                     out += self._past(answer, at)
                 case _:
@@ -248,27 +267,39 @@ class BitmexFeed:
             self._next.append(more)
         return events
 
-    def _load(self, rows: Sequence[msgspec.Raw], at: Nanos) -> Sequence[Output]:
+    def _load(self, tag: str, rows: Sequence[msgspec.Raw], at: Nanos) -> Sequence[Output]:
+        asked = names_in(tag)
         out: list[Output] = []
-        seen: dict[InstrumentId, None] = {}
+        seen: dict[str, None] = {}
         for raw in rows:
             try:
                 row = INSTRUMENT.decode(raw)
-                if not is_ours(row):
+                if not is_ours(row) or (asked and row.symbol not in asked):
                     continue
                 item = instrument(row)
             except UNREADABLE as error:
                 shown = f"{error} | {excerpt(raw)}"
                 out.append(unread("instruments", "unreadable_row", shown, at))
                 continue
-            seen[item.id] = None
+            seen[item.symbol] = None
             self._indices[item.id] = row.reference_symbol or ""
             out += self._list(item, at)
-        for name, item in list(self.listed.items()):
-            if item.tradable and name not in seen:
-                # Only what is open is in the answer: this one has stopped.
-                out += self._list(msgspec.structs.replace(item, tradable=False), at)
+        for symbol in asked or {i.symbol: None for i in self.listed.values() if i.tradable}:
+            item_there = self.listed.get(instrument_id(NAME, MARKET, symbol))
+            if symbol in seen or (item_there is not None and not item_there.tradable):
+                continue
+            if item_there is None:
+                out.append(unread("instruments", "not_listed", symbol, at))
+            else:  # only what there is is in the answer: this one has stopped
+                out += self._list(msgspec.structs.replace(item_there, tradable=False), at)
         return out
+
+    def recalled(self, instrument: Instrument, at: Nanos) -> Sequence[AnyEvent]:
+        """What an earlier start knew, and this list of the venue has no more: it can be said and
+        read, but is not tradable."""
+        if instrument.id in self.listed:
+            return ()
+        return self._list(msgspec.structs.replace(instrument, tradable=False), at)
 
     def _list(self, item: Instrument, at: Nanos) -> Sequence[AnyEvent]:
         self.listed[item.id] = item
@@ -277,3 +308,10 @@ class BitmexFeed:
             return (listed,)
         lost = FeedLost(at=at, instrument=item.id, reason="off_grid", detail="new tick or lot")
         return (listed, lost)
+
+
+def _named(symbols: Sequence[str]) -> Request:
+    """The rows of these symbols, whatever became of them; what never was is not answered."""
+    wanted = msgspec.json.encode({"symbol": symbols}).decode()
+    params = {"filter": wanted, "count": str(_NAMED_MAX)}
+    return get("/instrument", params, listing_tag(MARKET, symbols), "public")

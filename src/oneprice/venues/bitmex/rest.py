@@ -20,6 +20,9 @@ from oneprice.venues.contract import Ack, Answer, Limit, Output, Request
 _BAN_MS = 3_600_000  # "403 for about 1 h"
 _OVERLOAD_MS = 500
 _PAUSE_MS = 1000
+# What the door says before BitMEX itself is asked: who may not come in, or not yet. It has no JSON
+# (the ban is a page), and what was refused there never came near the orders.
+_TURNED_AWAY: Mapping[int, str] = {403: "banned", 429: "rate_limited"}
 _LIMITS: Mapping[str, Limit] = {limit.bucket: limit for limit in SPEC.limits}
 
 
@@ -64,8 +67,9 @@ def send(method: str, path: str, body: bytes, tag: str, *, paced: bool = True) -
 def failure(answer: Answer) -> Failed | None:
     """Why an answer is none, None for a success. Never raises.
 
-    Sure is only what BitMEX says in its own words: an HTML page or an empty body may come from
-    anything between us and it, whatever the status.
+    Sure is what BitMEX says in its own words, and a status that says by itself that nothing was
+    let through: 429, and the 403 of an address that is banned (section 4). Any other page or
+    empty body may come from anything between us and it, and leaves the outcome open.
     """
     status = answer.status
     if status == 0:
@@ -76,7 +80,9 @@ def failure(answer: Answer) -> Failed | None:
         message = ERROR.decode(answer.body).error.message
     except UNREADABLE:
         text = f"{status} {excerpt(answer.body)}"
-        return Failed(reason="unreadable_answer", text=text, unsure=True, status=status)
+        turned_away = _TURNED_AWAY.get(status)
+        reason, unsure = turned_away or "unreadable_answer", turned_away is None
+        return Failed(reason=reason, text=text, unsure=unsure, status=status)
     reason = word(message) or BY_STATUS.get(status, "venue_busy")
     # Load shedding happens before the engine; every other 5xx leaves the outcome open. A taken
     # id can mean that an earlier copy of this very request got through.
@@ -90,7 +96,7 @@ def pauses(failed: Failed, answer: Answer, bucket: str, at: Nanos) -> list[Outpu
     now_ms = at // MILLI
     match failed.status:
         case 403:
-            until = now_ms + _BAN_MS if failed.reason == "unreadable_answer" else 0
+            until = now_ms + _BAN_MS if failed.reason == "banned" else 0
         case 429:
             until = now_ms + max(_PAUSE_MS, 1000 * _seconds(dict(answer.headers), "retry-after"))
         case 503:

@@ -34,7 +34,7 @@ from oneprice.venues.bitmex import SPEC, account
 from oneprice.venues.bitmex.acks import Acks
 from oneprice.venues.bitmex.listing import CURRENCIES, known
 from oneprice.venues.bitmex.queries import Inquiries
-from oneprice.venues.bitmex.records import VERBS, Records
+from oneprice.venues.bitmex.records import Records
 from oneprice.venues.bitmex.rest import Allowances, get, send, unread
 from oneprice.venues.bitmex.verdicts import Verdicts
 from oneprice.venues.bitmex.wire import (
@@ -50,6 +50,7 @@ from oneprice.venues.bitmex.wire import (
 )
 from oneprice.venues.contract import Ack, Answer, Credentials, Output, Request
 from oneprice.venues.signing import Signer
+from oneprice.venues.walk import VERBS
 
 _SOCKET = "private"
 _TOPICS = ("execution", "order", "position", "margin")

@@ -171,6 +171,8 @@ class PositionRow(msgspec.Struct, rename="camel"):
     avg_entry_price: Decimal | None = None
     leverage: Decimal | None = None
     cross_margin: bool | None = None
+    liquidation_price: Decimal | None = None
+    deleverage_percentile: Decimal | None = None
     strategy: str | None = None
 
 

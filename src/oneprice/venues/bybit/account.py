@@ -213,13 +213,21 @@ def position(row: PositionRow, item: Instrument, at: Nanos) -> PositionReported:
     if row.position_idx != 0:
         raise ValueError(f"positionIdx: expected 0 (one-way mode), found {row.position_idx}")
     size = decimal_or_zero(row.size)
-    signed = size * side_of(row.side) if size else ZERO
+    if not size:
+        return PositionReported(at=at, instrument=item.id, lots=Lots(0))
     return PositionReported(
         at=at,
         instrument=item.id,
-        lots=item.lots(signed),
-        entry=decimal_or_zero(row.entry_price or row.avg_price) if size else ZERO,
+        lots=item.lots(size * side_of(row.side)),
+        entry=decimal_or_zero(row.entry_price or row.avg_price),
+        liquidation=None if row.liq_price is None else max(ZERO, decimal_or_zero(row.liq_price)),
+        adl_rank=_adl_rank(row.adl_rank_indicator),
     )
+
+
+def _adl_rank(indicator: int | None) -> int | None:
+    """adlRankIndicator is 1 (last) to 5 (first); 0, which goes with no position, says nothing."""
+    return min(indicator, 5) - 1 if indicator is not None and indicator > 0 else None
 
 
 def balances(row: WalletRow, at: Nanos) -> Sequence[BalanceReported]:

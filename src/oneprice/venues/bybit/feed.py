@@ -18,9 +18,9 @@ from oneprice.model.events import (
     MarketTraded,
     WireTripped,
 )
-from oneprice.model.instrument import Instrument
+from oneprice.model.instrument import Instrument, instrument_id
 from oneprice.model.units import MILLI, InstrumentId, Nanos
-from oneprice.venues.bybit import DEPTHS, SPEC, history
+from oneprice.venues.bybit import DEPTHS, NAME, SPEC, history
 from oneprice.venues.bybit.account import side_of
 from oneprice.venues.bybit.acks import control
 from oneprice.venues.bybit.instruments import instrument, known
@@ -37,6 +37,7 @@ from oneprice.venues.bybit.wire import (
     UNREADABLE,
     Envelope,
     Reply,
+    Symbol,
     decimal,
     excerpt,
     whole,
@@ -49,6 +50,10 @@ from oneprice.venues.contract import (
     Request,
     Topic,
     Wanted,
+    listing_asked,
+    listing_tag,
+    names_in,
+    symbols_of,
 )
 
 # The whole topic names the book: a frame of another depth of the same symbol must never touch it.
@@ -74,6 +79,8 @@ _LOST: Mapping[int, str] = {
     int(Outcome.OFF_GRID): "off_grid",
 }
 _PAGE_ROWS = 1000
+_NAMED_MAX = 10  # a question names one symbol; more of them cost more than the whole list
+_SYMBOL = msgspec.json.Decoder(Symbol)
 
 
 class BybitFeed:
@@ -90,26 +97,28 @@ class BybitFeed:
         self._depths: dict[InstrumentId, int] = {}
         self._shallow: dict[InstrumentId, None] = {}  # books of depth 1
         self._tickers = Tickers()
-        self._asked: dict[str, Request] = {}
-        self._seen: dict[str, dict[InstrumentId, None]] = {}  # during a load, by market
+        self._seen: dict[str, dict[str, None]] = {}  # symbols of the pages so far, by tag
         self._next: list[Request] = []
 
     # Out --------------------------------------------------------------------------------
 
-    def instruments(self, markets: Sequence[str]) -> Sequence[Request]:
-        """One question for each market; pages beyond the first come from `follow_ups`."""
+    def instruments(
+        self, markets: Sequence[str], only: Sequence[InstrumentId] = ()
+    ) -> Sequence[Request]:
+        """One question for each market, or for each of a few of its symbols; pages beyond the
+        first come from `follow_ups`."""
         for market in markets:
             if market not in SPEC.markets:
                 raise ValueError(f"market: expected one of {SPEC.markets}, found {market!r}")
-        requests = []
+        requests: list[Request] = []
         for market in markets:
-            # Spot knows no pages and is asked without a limit.
-            params = {"category": market, "limit": "" if market == "spot" else str(_PAGE_ROWS)}
-            path, tag = "/v5/market/instruments-info", f"instruments:{market}"
-            request = get(path, params, tag, "", Priority.DATA)
-            self._asked[tag] = request
-            self._seen[market] = {}
-            requests.append(request)
+            symbols = symbols_of(market, only)
+            if only and not symbols:
+                continue
+            if 0 < len(symbols) <= _NAMED_MAX:
+                requests += [_listing(market, (symbol,), symbol) for symbol in symbols]
+                continue
+            requests.append(_listing(market, symbols))
         return requests
 
     def follow_ups(self) -> Sequence[Request]:
@@ -283,13 +292,15 @@ class BybitFeed:
     def answered(self, answer: Answer, at: Nanos) -> Sequence[Output]:
         reply = read(answer)
         if isinstance(reply, Failed):
+            if reply.reason == "no_such_instrument" and len(names_in(answer.tag)) == 1:
+                return self._missing(answer.tag, {}, at)
             return [told(answer, reply, at), *paused_by(reply, answer, "ip", at)]
-        kind, _, market = answer.tag.partition(":")
+        kind = answer.tag.partition(":")[0]
         try:
             if kind == "clock":
                 return (_clock(reply),)
             if kind == "instruments":
-                return self._load(market, reply, at)
+                return self._load(answer.tag, reply, at)
             if kind == "history":
                 return self._page(answer.tag, reply, at)
             raise ValueError(f"answer to no question: {answer.tag[:40]!r}")
@@ -303,28 +314,51 @@ class BybitFeed:
             self._next.append(more)
         return events
 
-    def _load(self, market: str, reply: Reply, at: Nanos) -> Sequence[Output]:
+    def _load(self, tag: str, reply: Reply, at: Nanos) -> Sequence[Output]:
+        market, asked = listing_asked(tag)
         page = PAGE.decode(reply.result)
         out: list[Output] = []
-        seen = self._seen.setdefault(market, {})
+        seen = self._seen.setdefault(tag, {})
         for raw in page.list:
             try:
+                if asked and _SYMBOL.decode(raw).symbol not in asked:
+                    continue
                 item = instrument(market, INSTRUMENT.decode(raw))
             except UNREADABLE as error:
                 shown = f"{market}: {error} | {excerpt(raw)}"
                 out.append(unread("instruments", "unreadable_row", shown, at))
                 continue
-            seen[item.id] = None
+            seen[item.symbol] = None
             out += self._list(item, at)
         if page.next_page_cursor and len(page.list) >= _PAGE_ROWS:
-            request = page_after(self._asked[f"instruments:{market}"], page.next_page_cursor)
-            self._next.append(request)
+            # Only whole lists are so long, whoever of them is looked for.
+            self._next.append(page_after(_listing(market, tuple(asked)), page.next_page_cursor))
             return out
-        for name, item in list(self.listed.items()):
-            if item.market == market and item.tradable and name not in seen:
-                # Only what trades is in the answer: this one has stopped.
+        del self._seen[tag]
+        return [*out, *self._missing(tag, seen, at)]
+
+    def _missing(self, tag: str, seen: Mapping[str, None], at: Nanos) -> Sequence[Output]:
+        """Only what trades is in the answer: whoever was asked for and is not has stopped."""
+        market, asked = listing_asked(tag)
+        mine = (item for item in self.listed.values() if item.market == market)
+        wanting = asked or {item.symbol: None for item in mine if item.tradable}
+        out: list[Output] = []
+        for symbol in wanting:
+            item = self.listed.get(instrument_id(NAME, market, symbol))
+            if symbol in seen or (item is not None and not item.tradable):
+                continue
+            if item is None:
+                out.append(unread("instruments", "not_listed", f"{market}:{symbol}", at))
+            else:
                 out += self._list(msgspec.structs.replace(item, tradable=False), at)
         return out
+
+    def recalled(self, instrument: Instrument, at: Nanos) -> Sequence[AnyEvent]:
+        """What an earlier start knew, and this list of the venue has no more: it can be said and
+        read, but is not tradable."""
+        if instrument.id in self.listed:
+            return ()
+        return self._list(msgspec.structs.replace(instrument, tradable=False), at)
 
     def _list(self, item: Instrument, at: Nanos) -> Sequence[AnyEvent]:
         had = self.listed.get(item.id)
@@ -339,6 +373,15 @@ class BybitFeed:
         self._shelve(item)
         lost = FeedLost(at=at, instrument=item.id, reason="off_grid", detail="new tick or lot")
         return (listed, lost)
+
+
+def _listing(market: str, symbols: Sequence[str], named: str = "") -> Request:
+    """The question for a market's list, of which `symbols` are wanted; or for one by name."""
+    # Spot knows no pages and is asked without a limit.
+    limit = "" if named or market == "spot" else str(_PAGE_ROWS)
+    params = {"category": market, "symbol": named, "limit": limit}
+    tag = listing_tag(market, symbols)
+    return get("/v5/market/instruments-info", params, tag, "", Priority.DATA)
 
 
 def _clock(reply: Reply) -> Ack:

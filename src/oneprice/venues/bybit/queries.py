@@ -19,7 +19,7 @@ from oneprice.model.events import (
     OrderUncertain,
     PositionReported,
 )
-from oneprice.model.instrument import Instrument, split_id
+from oneprice.model.instrument import Instrument, instrument_id, split_id
 from oneprice.model.units import Asset, InstrumentId, Lots, Nanos
 from oneprice.venues.bybit import NAME, account
 from oneprice.venues.bybit.instruments import known
@@ -275,7 +275,11 @@ class Inquiries:
             rows = [FEE.decode(raw) for raw in page.list]
             if not account.agree(rows):
                 self._fees_differ[market] = None
-            return account.fees(market, rows, at, by_symbol=market in self._fees_differ)
+            by_symbol = market in self._fees_differ
+            mine = {**dict.fromkeys(self._wanted), **self._touched} if by_symbol else {}
+            if mine:  # hundreds of others would be told, and kept in the journal, every minute
+                rows = [row for row in rows if instrument_id(NAME, market, row.symbol) in mine]
+            return account.fees(market, rows, at, by_symbol=by_symbol)
         except UNREADABLE as error:
             asking.failed["fees"] = "unreadable_row"
             return [unread(asking.kind, "unreadable_row", f"fees: {error}", at)]

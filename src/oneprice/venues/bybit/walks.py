@@ -183,7 +183,12 @@ class Walks:
 
     def _row(self, walk: _Walk, raw: msgspec.Raw, at: Nanos) -> Sequence[AnyEvent]:
         if walk.kind == "statement":
-            return statement.lines(LOG.decode(raw), at)
+            entry = LOG.decode(raw)
+            lines = statement.lines(entry, at)
+            if entry.type != "SETTLEMENT" or not (entry.funding and entry.category):
+                return lines
+            # The question about an account reaches back a day, this one two years.
+            return [*lines, account.settlement(entry, entry.category, at)]
         row = EXECUTION.decode(raw)
         if row.exec_type == "Funding":
             return ()  # booked from the transaction log and the stream

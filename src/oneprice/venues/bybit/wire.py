@@ -103,6 +103,12 @@ class LotFilter(msgspec.Struct, rename="camel"):
     min_notional_value: str = ""
 
 
+class Symbol(msgspec.Struct):
+    """As little of a row as tells whose it is."""
+
+    symbol: str
+
+
 class InstrumentRow(msgspec.Struct, rename="camel"):
     symbol: str
     status: str
@@ -194,6 +200,8 @@ class PositionRow(msgspec.Struct, rename="camel"):
     entry_price: str = ""  # the stream's name
     avg_price: str = ""  # the name in REST answers
     leverage: str = ""
+    liq_price: str | None = None
+    adl_rank_indicator: int | None = None
 
 
 class CoinRow(msgspec.Struct, rename="camel"):

@@ -85,8 +85,9 @@ SPEC = Spec(
     ),
     refusals=REFUSALS,
     dead_man_markets=("spot",),  # none is documented for Classic futures
-    # Not here although half there: fill_or_kill (spot only, futures refuse it here) and amend
-    # (spot only, and there it is a cancel and a new order whose client id nobody documents).
+    fill_or_kill_markets=("spot",),  # futures document GTC and IOC alone
+    # Not here although half there: amend (spot only, and there it is a cancel and a new order
+    # whose client id nobody documents).
     features=frozenset(
         (
             "books",
@@ -105,6 +106,7 @@ SPEC = Spec(
             "cancel_all",
             "batch",
             "post_only",
+            "fill_or_kill",
             "reduce_only",
             "self_trade_prevention",
             "dead_man_switch",

@@ -199,8 +199,27 @@ def position(row: PositionRow, item: Instrument, at: Nanos) -> PositionReported 
     if row.position_side not in ("BOTH", "", None):
         raise ValueError(f"positionSide: expected BOTH, found {row.position_side[:10]!r}")
     lots = item.lots(decimal(row.current_qty, "currentQty"))
-    entry = decimal_or_zero(row.avg_entry_price, "avgEntryPrice") if lots else ZERO
-    return PositionReported(at=at, instrument=item.id, lots=lots, entry=entry)
+    if not lots:
+        return PositionReported(at=at, instrument=item.id, lots=lots)
+    liquidation = None
+    if is_there(row.liquidation_price):
+        liquidation = max(ZERO, decimal(row.liquidation_price, "liquidationPrice"))
+    return PositionReported(
+        at=at,
+        instrument=item.id,
+        lots=lots,
+        entry=decimal_or_zero(row.avg_entry_price, "avgEntryPrice"),
+        liquidation=liquidation,
+        adl_rank=_adl_rank(row),
+    )
+
+
+def _adl_rank(row: PositionRow) -> int | None:
+    """delevPercentage is 0 to 1: a fifth of it is a rank."""
+    if not is_there(row.delev_percentage):
+        return None
+    share = decimal(row.delev_percentage, "delevPercentage")
+    return sum(share > Decimal(fifth) / 5 for fifth in range(1, 5))
 
 
 def leverage_of(row: PositionRow, item: Instrument, at: Nanos) -> Sequence[LeverageReported]:

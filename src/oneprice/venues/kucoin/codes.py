@@ -38,7 +38,7 @@ UNSURE = frozenset(c for c, word in REFUSALS.items() if word in ("duplicate_id",
 
 # 400100 and 100001 are baskets, and items of a batch have a text and no code at all; the texts
 # vary and are not promised, so only their bones are looked for.
-_BASKETS = frozenset(("400100", "100001", ""))
+_BASKETS = frozenset(("400100", "100001", "200003", ""))
 _TEXTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), word)
     for pattern, word in (
@@ -46,6 +46,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"client.?oid.*(duplicat|repeat|exist|used)|duplicat.*client.?oid", "duplicate_id"),
         (r"available\.?amount|balance.*not enough|insufficient", "insufficient_funds"),
         (r"(symbol|contract).*(not exist|not found|invalid)", "no_such_instrument"),
+        (r"unsupported trading pair", "no_such_instrument"),
         (r"below the minimum|too small|less than the minimum", "too_small"),
         (r"exceed.*max|above the maximum|too large", "too_large"),
         (r"increment", "off_grid"),

@@ -4,8 +4,9 @@ Source: KuCoin API docs, "Websocket Feed" of spot and futures. The full spot boo
 call: with a key the book is proven change by change, without one it is the view of the best 50.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
+from urllib.parse import quote
 
 import msgspec
 
@@ -15,7 +16,7 @@ from oneprice.model.events import (
     InstrumentListed,
     WireTripped,
 )
-from oneprice.model.instrument import Instrument
+from oneprice.model.instrument import Instrument, instrument_id
 from oneprice.model.units import MILLI, InstrumentId, Nanos
 from oneprice.venues.contract import (
     Ack,
@@ -25,6 +26,10 @@ from oneprice.venues.contract import (
     Request,
     Topic,
     Wanted,
+    listing_asked,
+    listing_tag,
+    names_in,
+    symbols_of,
 )
 from oneprice.venues.kucoin import MARKETS, NAME, SPEC, books, public
 from oneprice.venues.kucoin.books import Line
@@ -43,6 +48,7 @@ from oneprice.venues.kucoin.rest import (
 from oneprice.venues.kucoin.wire import (
     CONTRACT,
     ENVELOPE,
+    NAMED,
     ROWS,
     SYMBOL,
     UNREADABLE,
@@ -73,6 +79,8 @@ _KINDS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 _PUBLIC = ("spot", "futures")
 _LISTS = {"spot": ("/api/v2/symbols", 4), "futures": ("/api/v1/contracts/active", 3)}
+_ROWS = {"spot": "/api/v2/symbols/", "futures": "/api/v1/contracts/"}  # weigh as their lists do
+_NAMED_MAX = 10  # a question names one symbol; more of them cost more than the whole list
 
 
 class KucoinFeed:
@@ -96,17 +104,25 @@ class KucoinFeed:
 
     # Out --------------------------------------------------------------------------------
 
-    def instruments(self, markets: Sequence[str]) -> Sequence[Request]:
-        """One list for each market; ValueError for a market the venue does not have."""
+    def instruments(
+        self, markets: Sequence[str], only: Sequence[InstrumentId] = ()
+    ) -> Sequence[Request]:
+        """One list for each market, or a few of its rows one by one; ValueError for a market the
+        venue does not have."""
         for market in markets:
             if market not in MARKETS:
                 raise ValueError(f"market: expected one of {MARKETS}, found {market!r}")
         if markets:
             self._clock = markets[0]
-        out = []
+        out: list[Request] = []
         for market in markets:
-            path, weight = _LISTS[market]
-            out.append(get(market, path, {}, f"instruments:{market}", ("public", weight)))
+            symbols = symbols_of(market, only)
+            if only and not symbols:
+                continue
+            if 0 < len(symbols) <= _NAMED_MAX:
+                out += [_listing(market, (symbol,), symbol) for symbol in symbols]
+            else:
+                out.append(_listing(market, symbols))
         return out
 
     def clock(self) -> Request:
@@ -289,6 +305,8 @@ class KucoinFeed:
         reply = read(answer)
         out: list[Output] = []
         if isinstance(reply, Failed):
+            if reply.reason == "no_such_instrument" and len(names_in(answer.tag)) == 1:
+                return self._missing(answer.tag, {}, at)
             out += paused(reply, answer, bucket, at)
             return [*out, *self._unanswered(answer, reply.reason, told(answer, reply, at), at)]
         try:
@@ -303,8 +321,8 @@ class KucoinFeed:
                 case "snapshot" if rest in self._lines:
                     lives = books.snapshot_came(self._lines[rest], reply.data, at)
                     return [*out, *self._told(lives, at)]
-                case "instruments" if rest in MARKETS:
-                    return [*out, *self._list_all(rest, reply.data, at)]
+                case "instruments" if rest.partition(":")[0] in MARKETS:
+                    return [*out, *self._list_all(answer.tag, reply.data, at)]
                 case "history":
                     return [*out, *self._bars_of_the_past(answer.tag, reply.data, at)]
             raise ValueError(f"answer to no question: {answer.tag[:40]!r}")
@@ -327,11 +345,15 @@ class KucoinFeed:
         word = "refused" if answer.status else "silent"
         return (event, books.lost(line, word, f"snapshot: {reason}", at))
 
-    def _list_all(self, market: str, data: msgspec.Raw, at: Nanos) -> Sequence[AnyEvent]:
+    def _list_all(self, tag: str, data: msgspec.Raw, at: Nanos) -> Sequence[AnyEvent]:
+        market, asked = listing_asked(tag)
+        rows = ROWS.decode(data) if len(asked) != 1 else [] if bytes(data) == b"null" else [data]
         out: list[AnyEvent] = []
-        seen: dict[InstrumentId, None] = {}
-        for raw in ROWS.decode(data):
+        seen: dict[str, None] = {}
+        for raw in rows:
             try:
+                if asked and NAMED.decode(raw).symbol not in asked:
+                    continue
                 if market == "spot":
                     item = spot(SYMBOL.decode(raw), at)
                     forecast: Sequence[AnyEvent] = ()
@@ -343,13 +365,33 @@ class KucoinFeed:
                 shown = f"{market}: {error} | {excerpt(raw)}"
                 out.append(unread("instruments", "unreadable_row", shown, at))
                 continue
-            seen[item.id] = None
+            seen[item.symbol] = None
             out += self._list(item, at)
             out += forecast
-        for name, item in list(self.listed.items()):
-            if item.market == market and item.tradable and name not in seen:
+        return [*out, *self._missing(tag, seen, at)]
+
+    def _missing(self, tag: str, seen: Mapping[str, None], at: Nanos) -> list[AnyEvent]:
+        """Whoever was asked for and is not in the list has stopped trading."""
+        market, asked = listing_asked(tag)
+        mine = (item for item in self.listed.values() if item.market == market)
+        wanting = asked or {item.symbol: None for item in mine if item.tradable}
+        out: list[AnyEvent] = []
+        for symbol in wanting:
+            item = self.listed.get(instrument_id(NAME, market, symbol))
+            if symbol in seen or (item is not None and not item.tradable):
+                continue
+            if item is None:
+                out.append(unread("instruments", "not_listed", f"{market}:{symbol}", at))
+            else:
                 out += self._list(msgspec.structs.replace(item, tradable=False), at)
         return out
+
+    def recalled(self, instrument: Instrument, at: Nanos) -> Sequence[AnyEvent]:
+        """What an earlier start knew, and this list of the venue has no more: it can be said and
+        read, but is not tradable."""
+        if instrument.id in self.listed:
+            return ()
+        return self._list(msgspec.structs.replace(instrument, tradable=False), at)
 
     def _list(self, item: Instrument, at: Nanos) -> Sequence[AnyEvent]:
         self.listed[item.id] = item
@@ -365,6 +407,14 @@ class KucoinFeed:
         line.book = self.books[item.id] = Book(item.tick, item.lot, line.depth)
         books.forget(line)
         return (listed, books.lost(line, "off_grid", "new tick or lot", at))
+
+
+def _listing(market: str, symbols: Sequence[str], named: str = "") -> Request:
+    """The question for a market's list, of which `symbols` are wanted; or for one by name."""
+    path, weight = _LISTS[market]
+    if named:
+        path = _ROWS[market] + quote(named, safe="")
+    return get(market, path, {}, listing_tag(market, symbols), ("public", weight))
 
 
 def _asked_for(*, on: bool) -> Literal["subscribe", "unsubscribe"]:

@@ -43,9 +43,17 @@ from oneprice.venues.kucoin.rows import (
     OrderRow,
     Page,
 )
-from oneprice.venues.kucoin.wire import ROWS, UNREADABLE, decimal, decimal_or_zero, excerpt
+from oneprice.venues.kucoin.wire import (
+    ROWS,
+    UNREADABLE,
+    decimal,
+    decimal_or_zero,
+    excerpt,
+    milliseconds,
+)
 
 _FILLS_PAGE = 100
+_FUNDING_PAGE = 100
 _PAGES_MAX = 10
 _FEE_SYMBOLS_MAX = 10
 _NAMED_MAX = 10  # contracts asked for one by one where nobody said which
@@ -69,6 +77,7 @@ class _Asking(msgspec.Struct):
     held: dict[InstrumentId, None] = msgspec.field(default_factory=dict)
     coins: dict[Asset, None] = msgspec.field(default_factory=dict)
     leverage: dict[InstrumentId, Decimal] = msgspec.field(default_factory=dict)
+    paid_ms: dict[str, int] = msgspec.field(default_factory=dict)  # newest funding by symbol
 
     @property
     def market(self) -> str:
@@ -94,6 +103,7 @@ class Inquiries:
         self._open: dict[tuple[str, str], _Asking] = {}
         self._count = 0
         self._touched: dict[InstrumentId, None] = {}
+        self._paid_ms: dict[str, int] = {}  # by symbol: funding up to here has been told
         self._coins: dict[tuple[str, Asset], None] = {}  # every coin that had a balance
         self._next: list[Request] = []
 
@@ -280,6 +290,9 @@ class Inquiries:
         if page.current_page:
             more = page.current_page < page.total_page
             further = f"currentPage={page.current_page + 1}"
+        elif kind.startswith("funding."):
+            more, further = self._older_funding(kind, page)
+            more = more and turned < _PAGES_MAX  # what is older than all these is let go
         else:
             more = kind == "fills" and len(page.rows) >= _FILLS_PAGE and page.last_id is not None
             further = f"lastId={page.last_id}"
@@ -290,13 +303,24 @@ class Inquiries:
             return
         kept = [
             part for part in request.query.split("&")
-            if not part.startswith(("currentPage=", "lastId="))
+            if not part.startswith(("currentPage=", "lastId=", "offset=", "maxCount="))
         ]  # fmt: skip
         tag = f"{asking.kind}:{asking.number}:{kind}+{turned}:{asking.subject}"
         query = "&".join([*kept, further])
         again = msgspec.structs.replace(request, tag=tag, query=query)
         asking.waiting[tag] = again
         self._next.append(again)
+
+    def _older_funding(self, kind: str, page: Page) -> tuple[bool, str]:
+        """Whether there is older funding that has not been told, and how to ask for it. Pages
+        come newest first; the statement does not tell funding apart from profit."""
+        if not page.has_more or not page.rows:
+            return False, ""
+        oldest = FUNDING.decode(page.rows[-1])
+        known_ms = self._paid_ms.get(kind.partition(".")[2], 0)
+        is_new = milliseconds(oldest.time_point, "timePoint") > known_ms
+        more = is_new and oldest.id is not None
+        return more, f"offset={oldest.id}&maxCount={_FUNDING_PAGE}"
 
     def _rows(
         self, asking: _Asking, what: str, rows: Sequence[msgspec.Raw], at: Nanos
@@ -341,7 +365,11 @@ class Inquiries:
             case "funding":
                 paid = FUNDING.decode(raw)
                 item = known(self._listed, "futures", paid.symbol)
-                return (account.funding(paid, item, at),)
+                booked = account.funding(paid, item, at)
+                asking.paid_ms[paid.symbol] = max(
+                    asking.paid_ms.get(paid.symbol, 0), booked.venue_ms
+                )
+                return (booked,)
             case "fees":
                 fee = FEE.decode(raw)
                 item = known(self._listed, asking.market, fee.symbol)
@@ -400,6 +428,7 @@ class Inquiries:
         if asking.failed:
             return ()  # each failure has been told; nobody may rely on this check
         market = asking.subject
+        self._paid_ms |= asking.paid_ms
         out: list[AnyEvent] = [
             PositionReported(at=at, instrument=name, lots=Lots(0))
             for name in self._touched

@@ -24,6 +24,8 @@ _BUSY_PAUSE_MS = 1_000  # an overload of the platform, or a quota whose end is n
 _LEGACY_PAUSE_MS = 10_000  # 200002: one endpoint is blocked for about so long
 _EDGE_PAUSE_MS = 30_000  # the edge in front of the venue blocks an address for so long
 
+_TURNED_AWAY: Mapping[int, str] = {403: "banned", 429: "rate_limited"}  # by that edge
+
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True):
     """A no, or no answer. `unsure`: what was asked may have happened all the same."""
@@ -72,11 +74,12 @@ def read(answer: Answer) -> Reply | Failed:
 
 
 def _unreadable(status: int, text: str) -> Failed:
-    """No envelope: something in front of the venue spoke. Only its 429 says that it let nothing
-    through; after anything else the order may live."""
-    if status == 429:
-        return Failed(reason="rate_limited", text=text, unsure=False, status=status)
-    reason = "venue_busy" if status >= 500 else "banned" if status == 403 else "unreadable_answer"
+    """No envelope: something in front of the venue spoke. Its 429 and its 403 (the pages of
+    Cloudflare 1015 and of a banned address, section 4) say that it let nothing through; after
+    anything else the order may live."""
+    if status in _TURNED_AWAY:
+        return Failed(reason=_TURNED_AWAY[status], text=text, unsure=False, status=status)
+    reason = "venue_busy" if status >= 500 else "unreadable_answer"
     return Failed(reason=reason, text=text, unsure=True, status=status)
 
 

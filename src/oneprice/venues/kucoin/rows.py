@@ -51,6 +51,9 @@ class PositionRow(msgspec.Struct, rename="camel"):
     position_side: str | None = "BOTH"
     margin_mode: str | None = ""
     leverage: msgspec.Raw = _NONE
+    liquidation_price: msgspec.Raw = _NONE
+    # Not in every row; no document says more than that it is a share, and the highest are first.
+    delev_percentage: msgspec.Raw = _NONE
 
 
 class Settlement(msgspec.Struct, rename="camel"):
@@ -157,6 +160,7 @@ class FundingRow(msgspec.Struct, rename="camel"):
     funding: msgspec.Raw
     settle_currency: str
     funding_rate: msgspec.Raw = _NONE
+    id: Id | None = None
 
 
 class LedgerRow(msgspec.Struct, rename="camel"):

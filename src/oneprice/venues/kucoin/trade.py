@@ -42,7 +42,7 @@ from oneprice.venues.kucoin.account import FeeTiers, Wallets
 from oneprice.venues.kucoin.listing import known
 from oneprice.venues.kucoin.orders import KucoinSettings, Margin
 from oneprice.venues.kucoin.queries import Inquiries
-from oneprice.venues.kucoin.records import VERBS, Records
+from oneprice.venues.kucoin.records import Records
 from oneprice.venues.kucoin.rest import (
     Doors,
     Failed,
@@ -73,6 +73,7 @@ from oneprice.venues.kucoin.wire import (
     excerpt,
 )
 from oneprice.venues.signing import Signer
+from oneprice.venues.walk import VERBS
 
 T = TypeVar("T")
 

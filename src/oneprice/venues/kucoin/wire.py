@@ -55,6 +55,12 @@ class Door(msgspec.Struct, rename="camel"):
     instance_servers: list[Server]
 
 
+class Named(msgspec.Struct):
+    """As little of a symbol or contract as tells whose it is."""
+
+    symbol: str
+
+
 class SymbolRow(msgspec.Struct, rename="camel"):
     symbol: str
     base_currency: str
@@ -178,6 +184,7 @@ class RateRow(msgspec.Struct, rename="camel"):
 ENVELOPE = msgspec.json.Decoder(Envelope)
 REPLY = msgspec.json.Decoder(Reply)
 DOOR = msgspec.json.Decoder(Door)
+NAMED = msgspec.json.Decoder(Named)
 SYMBOL = msgspec.json.Decoder(SymbolRow)
 CONTRACT = msgspec.json.Decoder(ContractRow)
 SPOT_DEPTH = msgspec.json.Decoder(SpotDepth)

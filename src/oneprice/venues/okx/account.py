@@ -203,6 +203,8 @@ def part_of(row: PositionRow, item: Instrument) -> PartKey:
 class _Part(msgspec.Struct, frozen=True):
     lots: Lots
     entry: Decimal
+    liquidation: Decimal | None
+    adl_rank: int | None
 
 
 class Positions:
@@ -224,7 +226,11 @@ class Positions:
             case other:
                 raise ValueError(f"posSide: expected net, long or short, found {other[:20]!r}")
         entry = decimal_or_zero(row.avgPx, "avgPx") if lots else ZERO
-        self._parts.setdefault(item.id, {})[part_of(row, item)] = _Part(lots, entry)
+        liquidation = None
+        if row.liqPx is not None:
+            liquidation = max(ZERO, decimal_or_zero(row.liqPx, "liqPx"))
+        part = _Part(lots, entry, liquidation, _adl_rank(row.adl))
+        self._parts.setdefault(item.id, {})[part_of(row, item)] = part
         return self._net(item.id, at)
 
     def finish(
@@ -244,9 +250,22 @@ class Positions:
     def _net(self, name: InstrumentId, at: Nanos) -> PositionReported:
         held = [part for part in self._parts.get(name, {}).values() if part.lots]
         lots = Lots(sum(part.lots for part in held))
-        # Two opposite parts have no common entry price.
-        entry = held[0].entry if len(held) == 1 else ZERO
-        return PositionReported(at=at, instrument=name, lots=lots, entry=entry)
+        if len(held) != 1:  # opposite parts have no common entry price, nor an end in common
+            return PositionReported(at=at, instrument=name, lots=lots)
+        return PositionReported(
+            at=at,
+            instrument=name,
+            lots=lots,
+            entry=held[0].entry,
+            liquidation=held[0].liquidation,
+            adl_rank=held[0].adl_rank,
+        )
+
+
+def _adl_rank(adl: str | None) -> int | None:
+    """`adl` is 1 (last) to 5 (first); six levels from 0 are documented elsewhere, where 0 is the
+    weakest: the last as well."""
+    return None if not adl else max(1, min(5, int(decimal(adl, "adl")))) - 1
 
 
 def balances(row: BalanceRow, at: Nanos) -> list[BalanceReported]:

@@ -10,7 +10,7 @@ import msgspec
 
 from oneprice.kernel import Book, Tripwires
 from oneprice.model.events import FeedLost, InstrumentListed, WireTripped
-from oneprice.model.instrument import Instrument
+from oneprice.model.instrument import Instrument, instrument_id
 from oneprice.model.units import InstrumentId, Nanos
 from oneprice.venues.contract import (
     Ack,
@@ -20,17 +20,22 @@ from oneprice.venues.contract import (
     Request,
     Topic,
     Wanted,
+    listing_asked,
+    listing_tag,
+    names_in,
+    symbols_of,
 )
 from oneprice.venues.okx import SPEC, frames, public
 from oneprice.venues.okx.acks import Subscriptions
 from oneprice.venues.okx.books import Books, Tally
-from oneprice.venues.okx.frames import ENVELOPE, LISTED, RAWS, TEXTS, UNREADABLE, rows_of
+from oneprice.venues.okx.frames import ENVELOPE, LISTED, NAMED, RAWS, TEXTS, UNREADABLE, rows_of
 from oneprice.venues.okx.history import TAG as HISTORY
 from oneprice.venues.okx.history import History
 from oneprice.venues.okx.listing import KINDS, Detail, detail_of, identity, instrument_of
 from oneprice.venues.okx.rest import Failed, get, paused, settled, simulated, told
 
 _CANDLES = "business"
+_NAMED_MAX = 10  # a question names one instrument; more of them cost more than the whole list
 
 
 class OkxFeed:
@@ -59,19 +64,31 @@ class OkxFeed:
 
     # Requests --------------------------------------------------------------------------
 
-    def instruments(self, markets: Sequence[str]) -> Sequence[Request]:
-        """One list per market; ValueError for a market OKX does not have."""
+    def instruments(
+        self, markets: Sequence[str], only: Sequence[InstrumentId] = ()
+    ) -> Sequence[Request]:
+        """One list per market, or a few of its instruments one by one; ValueError for a market
+        OKX does not have."""
         for market in markets:
             if market not in KINDS:
                 known = ", ".join(SPEC.markets)
                 raise ValueError(f"okx market: found {market!r}, expected one of {known}")
-        path = "/api/v5/public/instruments"
-        return [
-            self._question(
-                get(path, {"instType": KINDS[market]}, f"instruments:{market}", "instruments")
-            )
-            for market in markets
-        ]
+        requests: list[Request] = []
+        for market in markets:
+            symbols = symbols_of(market, only)
+            if only and not symbols:
+                continue
+            if 0 < len(symbols) <= _NAMED_MAX:
+                requests += [self._listing(market, (symbol,), symbol) for symbol in symbols]
+            else:
+                requests.append(self._listing(market, symbols))
+        return requests
+
+    def _listing(self, market: str, symbols: Sequence[str], named: str = "") -> Request:
+        """The question for a market's list, of which `symbols` are wanted; or for one by name."""
+        params = {"instType": KINDS[market]} | ({"instId": named} if named else {})
+        tag = listing_tag(market, symbols)
+        return self._question(get("/api/v5/public/instruments", params, tag, "instruments"))
 
     def _question(self, request: Request) -> Request:
         return simulated(request) if self._demo else request
@@ -133,6 +150,8 @@ class OkxFeed:
         """Instruments, history, the venue's clock; anything broken is a FrameRejected."""
         reply = settled(answer)
         if isinstance(reply, Failed):
+            if reply.reason == "no_such_instrument" and len(names_in(answer.tag)) == 1:
+                return self._missing(answer.tag, {}, at)
             return [told(answer, reply, at), *paused(reply, "", self._bucket(answer.tag), at)]
         try:
             if answer.tag == "clock":
@@ -144,7 +163,7 @@ class OkxFeed:
             if answer.tag.startswith(HISTORY):
                 return self._history.page(answer, reply.data, at)
             if answer.tag.startswith("instruments:"):
-                return self._load(answer.tag.partition(":")[2], reply.data, at)
+                return self._load(answer.tag, reply.data, at)
             raise ValueError("answer to no question")
         except UNREADABLE as error:
             return [frames.rejected("rest", f"{answer.tag}: {error}", answer.body, at)]
@@ -154,27 +173,47 @@ class OkxFeed:
             return "time"
         return "instruments" if tag.startswith("instruments:") else self._history.bucket(tag)
 
-    def _load(self, market: str, data: msgspec.Raw, at: Nanos) -> list[Output]:
-        """A whole list: what is no longer in it has stopped trading."""
-        named: dict[str, None] = {}
-        outputs = self._listed(data, named, "rest", at)
-        for item in list(self.listed.values()):
-            if item.market == market and item.tradable and item.symbol not in named:
+    def _load(self, tag: str, data: msgspec.Raw, at: Nanos) -> list[Output]:
+        found: dict[str, None] = {}
+        outputs = self._listed(data, "rest", at, found, names_in(tag))
+        return outputs + self._missing(tag, found, at)
+
+    def _missing(self, tag: str, found: Mapping[str, None], at: Nanos) -> list[Output]:
+        """Whoever was asked for and is not in the list has stopped trading."""
+        market, asked = listing_asked(tag)
+        mine = (item for item in self.listed.values() if item.market == market)
+        wanting = asked or {item.symbol: None for item in mine if item.tradable}
+        outputs: list[Output] = []
+        for symbol in wanting:
+            item = self.listed.get(instrument_id(SPEC.name, market, symbol))
+            if symbol in found or (item is not None and not item.tradable):
+                continue
+            if item is None:
+                reason = f"instruments: {symbol[:40]} is not listed"
+                outputs.append(frames.rejected("rest", reason, b"", at))
+            else:
                 gone = msgspec.structs.replace(item, tradable=False)
                 outputs += self._list(gone, self.details[item.id], at)
         return outputs
 
     def _listed(
-        self, data: msgspec.Raw, named: dict[str, None], socket: str, at: Nanos
+        self,
+        data: msgspec.Raw,
+        socket: str,
+        at: Nanos,
+        found: dict[str, None],
+        asked: Mapping[str, None],
     ) -> list[Output]:
         """Every instrument that can be understood; each that cannot is told by itself."""
         outputs: list[Output] = []
         for raw in RAWS.decode(data):
             name = ""
             try:
+                if asked and NAMED.decode(raw).instId not in asked:
+                    continue
                 row = LISTED.decode(raw)
                 name = row.instId[:40]
-                named[row.instId] = None
+                found[row.instId] = None
                 instrument = instrument_of(row)
             except UNREADABLE as error:
                 reason = f"instrument {name}: {error}"
@@ -183,6 +222,14 @@ class OkxFeed:
             if instrument is not None:
                 outputs += self._list(instrument, detail_of(row), at)
         return outputs
+
+    def recalled(self, instrument: Instrument, at: Nanos) -> Sequence[Output]:
+        """What an earlier start knew, and this list of the venue has no more: it can be said and
+        read, but is not tradable."""
+        if instrument.id in self.listed:
+            return ()
+        gone = msgspec.structs.replace(instrument, tradable=False)
+        return self._list(gone, Detail(code=None, fees="", index=""), at)
 
     def _list(self, instrument: Instrument, detail: Detail, at: Nanos) -> list[Output]:
         old = self.listed.get(instrument.id)
@@ -270,7 +317,7 @@ class OkxFeed:
                 rates = rows_of(data, frames.FundingRate)
                 return [output for each in rates for output in self._funded(each, at)]
             case "instruments":
-                return self._listed(data, {}, socket, at)
+                return self._listed(data, socket, at, {}, {})
             case "open-interest" | "price-limit" | "status" | "estimated-price":
                 return []
         return self._candles(arg, data, at)

@@ -102,6 +102,12 @@ class FundingRate(msgspec.Struct, frozen=True):
     nextFundingTime: str = ""
 
 
+class Named(msgspec.Struct, frozen=True):
+    """As little of an instrument as tells which it is."""
+
+    instId: str
+
+
 class Listed(msgspec.Struct, frozen=True):
     """One instrument of /api/v5/public/instruments or of the instruments channel."""
 
@@ -174,6 +180,7 @@ REST = msgspec.json.Decoder(RestAnswer)
 RAWS = msgspec.json.Decoder(list[msgspec.Raw])
 TEXTS = msgspec.json.Decoder(list[list[str]])
 LISTED = msgspec.json.Decoder(Listed)
+NAMED = msgspec.json.Decoder(Named)
 FULL_BOOK = msgspec.json.Decoder(FullBookFrame)
 NUMBERED = msgspec.json.Decoder(NumberedFrame)
 

@@ -245,10 +245,15 @@ class Inquiries:
         return item
 
     def _groups(self, market: str) -> list[tuple[str, str]]:
+        """Symbol and group of fees of what is wanted or dealt in; of all where that is nothing."""
+        mine = {**dict.fromkeys(self._settings.wanted), **self._touched}
         return [
             (item.symbol, self._details[name].fees)
             for name, item in self._listed.items()
-            if item.market == market and item.tradable and name in self._details
+            if item.market == market
+            and item.tradable
+            and name in self._details
+            and (not mine or name in mine)
         ]
 
     def _position(

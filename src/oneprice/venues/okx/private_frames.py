@@ -72,6 +72,8 @@ class PositionRow(msgspec.Struct, frozen=True):
     posSide: str
     mgnMode: str = ""
     avgPx: str = ""
+    liqPx: str | None = None
+    adl: str | None = None
 
 
 class CoinRow(msgspec.Struct, frozen=True):

@@ -75,7 +75,12 @@ def read(answer: Answer) -> RestAnswer | Failed:
         reason = {403: "banned", 429: "rate_limited"}.get(status, "unreadable_answer")
         if status >= 500:
             reason = "venue_busy"
-        return Failed(reason=reason, text=excerpt(answer.body), unsure=True, status=status)
+        # A 403 without an envelope is the network in front of the venue that keeps an address
+        # out (section 14): what it keeps out was never asked, and asking is not possible either.
+        # Its 429 is doubtful there, and 50013 with 429 may leave an order alive: it is asked for.
+        shut_out = status == 403
+        text = excerpt(answer.body)
+        return Failed(reason=reason, text=text, unsure=not shut_out, status=status)
     if status >= 500:
         text = f"{reply.code} {reply.msg}"[:200]
         return Failed(reason=word(reply.code), text=text, unsure=True, status=status)

@@ -46,9 +46,10 @@ from oneprice.venues.okx.orders import (
     Writer,
     verdicts,
 )
-from oneprice.venues.okx.records import VERBS, Records
+from oneprice.venues.okx.records import Records
 from oneprice.venues.okx.rest import Failed, iso, paused, read, refusal, simulated
 from oneprice.venues.signing import Signer
+from oneprice.venues.walk import VERBS
 
 _SOCKET = "private"
 _SUBSCRIPTION = "private"
