@@ -181,7 +181,7 @@ def replay(
             book.load(step.bids, step.asks, step.at, book.sequence + 1)
             continue
         commands += engine.handle(step.event)
-        decisions += engine.drain_decisions()
+        decisions += [item for item in engine.drain_record() if isinstance(item, Decision)]
     return commands, decisions
 
 

@@ -29,6 +29,7 @@ BUY, SELL = "binance:usdm:BTCUSDT", "bybit:linear:BTCUSDT"
 MARKETS = {"binance": "usdm", "bybit": "linear"}
 PENNY = Decimal("0.000001")
 COINS = Decimal("0.01")  # what a hedge buys and sells
+PATIENCE_S = 90.0  # with anything: a machine under load may stand still for many seconds
 
 
 class Hedge(DrilledHedge):
@@ -125,14 +126,15 @@ class House:
 
     # What happens --------------------------------------------------------------------------
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 8) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
         async with asyncio.timeout(seconds):
             while not condition():
                 if self._task is not None and self._task.done():
-                    self._task.result()
+                    ended = self._task.result()
+                    assert condition(), f"the run ended: {ended.failure or 'by itself'}"
                 await asyncio.sleep(0.005)
 
-    async def trade(self, seconds: float = 8) -> None:
+    async def trade(self, seconds: float = PATIENCE_S) -> None:
         """Have one hedge begun; TimeoutError where the gate lets none begin."""
         before = self.engine.report.counts()["approved"]
         self.hedge.wanted = True
@@ -140,6 +142,19 @@ class House:
             await self.until(lambda: self._begun(before), seconds)
         finally:
             self.hedge.wanted = False
+
+    async def denied(self, times: int = 5) -> None:
+        """Want a hedge until the gate refused it so often, and began none."""
+        report = self.engine.report
+        approved, refused = report.counts()["approved"], sum(report.refusals().values())
+        self.hedge.wanted = True
+        try:
+            await self.until(
+                lambda: self._begun(approved) or sum(report.refusals().values()) >= refused + times
+            )
+        finally:
+            self.hedge.wanted = False
+        assert report.counts()["approved"] == approved
 
     def _begun(self, before: int) -> bool:
         assert self.running is not None
@@ -151,18 +166,18 @@ class House:
         self.running.runtime.poke(self.running.runtime.clock.now())
         return False
 
-    async def ended(self, seconds: float = 8) -> dict[str, int]:
+    async def ended(self, seconds: float = PATIENCE_S) -> dict[str, int]:
         """How many groups ended how, once none is at work."""
         report = self.engine.report
         await self.until(lambda: bool(report.group_ends()) and not report.groups(), seconds)
         return dict(report.group_ends())
 
-    async def finish(self, seconds: float = 10) -> Summary:
+    async def finish(self, seconds: float = PATIENCE_S) -> Summary:
         """Ctrl-C, and the summary of the run."""
         self.stop.set()
         return await self.over(seconds)
 
-    async def over(self, seconds: float = 10) -> Summary:
+    async def over(self, seconds: float = PATIENCE_S) -> Summary:
         assert self._task is not None
         return await asyncio.wait_for(self._task, seconds)
 

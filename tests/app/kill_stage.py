@@ -14,6 +14,7 @@ from oneprice.twin.build import World, make_twin
 from oneprice.twin.exchange import InnerExchange
 from oneprice.twin.server import RunningTwin, serve
 
+PATIENCE_S = 120.0  # with anything: a machine under load may stand still for many seconds
 HERE = Path(__file__).resolve().parent
 TRADER = HERE / "kill_trader.py"
 
@@ -71,7 +72,7 @@ class Stage:
         )
         ready = self.session.with_suffix(".ready")
         await self.until(
-            lambda: ready.exists() or process.returncode is not None, "a trader that is ready", 40
+            lambda: ready.exists() or process.returncode is not None, "a trader that is ready"
         )
         assert process.returncode is None, log.read_text()
         await self.until(lambda: all(self.open_orders(v) for v in self.twins), "orders that rest")
@@ -80,7 +81,7 @@ class Stage:
     async def command(self, *words: str, **extra: str) -> tuple[int, str, str]:
         """Exit status and both outputs of an `oneprice` command."""
         process = await self._process(["-m", "oneprice.cli.main", *words], extra)
-        out, err = await asyncio.wait_for(process.communicate(), 40)
+        out, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
         assert process.returncode is not None
         return process.returncode, out.decode(), err.decode()
 
@@ -108,7 +109,7 @@ class Stage:
 
     # What is true --------------------------------------------------------------------------
 
-    async def until(self, condition: Callable[[], bool], what: str, seconds: float = 15) -> None:
+    async def until(self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"not within {seconds} s: {what}"

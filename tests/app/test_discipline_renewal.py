@@ -28,7 +28,7 @@ async def crowd(
 ) -> AsyncIterator[Crowd]:
     crowd = Crowd(request.param, MARKETS[request.param], every_ms=EVERY_MS)
     await crowd.start(monkeypatch)
-    await crowd.settle(15)
+    await crowd.settle(90)
     yield crowd
     await crowd.close()
 
@@ -48,7 +48,7 @@ async def test_renewals_under_load_leave_no_hole_and_lose_no_fill(crowd: Crowd) 
         return all(line.connection is not old for line, old in first)
 
     lives(crowd.gateway.lines, 1_000)
-    end = time.monotonic() + 12
+    end = time.monotonic() + 60
     while time.monotonic() < end and not (all_renewed() and len(orders) > 20):
         now = crowd.clock.now()
         for name, book in crowd.books.items():
@@ -63,7 +63,7 @@ async def test_renewals_under_load_leave_no_hole_and_lose_no_fill(crowd: Crowd) 
     assert unknown == set()
     assert rested < RESTS_MS * 1_000_000
     assert len(crowd.watchman.connects) - before >= len(crowd.gateway.lines)
-    await crowd.until(lambda: all(crowd.told(o, ev.OrderEnded) for o in orders), 5)
+    await crowd.until(lambda: all(crowd.told(o, ev.OrderEnded) for o in orders), 90)
     there = {(f.order_id, f.lots) for f in crowd.fills()}
     assert len(there) == len(orders)
     assert len(crowd.heard_fills()) == len(orders)
@@ -71,15 +71,15 @@ async def test_renewals_under_load_leave_no_hole_and_lose_no_fill(crowd: Crowd) 
     assert not [e for _, e in crowd.events if isinstance(e, (ev.OrderUncertain, ev.OrderRefused))]
     assert crowd.desk.rejected == rejected
     assert crowd.gateway.resyncs == 0
-    await crowd.until(lambda: not crowd.unequal(), 3)
-    await asyncio.sleep(3)
-    assert len(crowd.twin.transports) <= len(crowd.gateway.lines) + 1, "the old ones never leave"
+    await crowd.until(lambda: not crowd.unequal(), 90)
+    # The old ones leave.
+    await crowd.until(lambda: len(crowd.twin.transports) <= len(crowd.gateway.lines) + 1, 90)
 
 
 async def settled_crowd(venue: str, patch: pytest.MonkeyPatch) -> Crowd:
     crowd = Crowd(venue, MARKETS[venue], every_ms=EVERY_MS)
     await crowd.start(patch)
-    await crowd.settle(15)
+    await crowd.settle(90)
     return crowd
 
 
@@ -99,7 +99,7 @@ async def test_an_announced_upgrade_is_left_before_it_comes(
     old = [line.connection for line in crowd.gateway.lines]
     surface(crowd).announce_upgrade()
     await crowd.until(
-        lambda: all(line.connection not in old for line in crowd.gateway.lines), 12
+        lambda: all(line.connection not in old for line in crowd.gateway.lines), 90
     )
     assert crowd.gateway.settled and crowd.gateway.reconnects == 0
     assert links(crowd)[-2:] == [False, True], "what the old one did not say is not asked for"
@@ -111,12 +111,12 @@ async def test_a_listen_key_that_expires_costs_no_fill(monkeypatch: pytest.Monke
     line = next(x for x in crowd.gateway.lines if x.spec.name == "usdm_user")
     old, key = line.connection, crowd.twin.twin.exchange.accounts()[0].key
     surface(crowd).expire_listen_key(key)
-    await crowd.until(lambda: line.connection is not old, 5)
+    await crowd.until(lambda: line.connection is not old, 90)
     assert links(crowd)[-2:] == [False, True], "fills of the time between are not asked for"
     paths = [p for _, p in crowd.watchman.connects if "/private/ws/" in p]
     assert len(paths) == 2 and paths[0] != paths[1], "the new connection has a new key"
     order = crowd.buy(crowd.names[0])
-    await crowd.until(lambda: bool(crowd.told(order, ev.OrderFilled)), 3)
+    await crowd.until(lambda: bool(crowd.told(order, ev.OrderFilled)), 90)
     await crowd.close()
 
 
@@ -124,7 +124,7 @@ async def test_a_listen_key_is_kept_alive_by_asking_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     crowd = await settled_crowd("binance", monkeypatch)
-    await crowd.until(lambda: ("PUT", "/fapi/v1/listenKey") in crowd.watchman.asked_for(), 3)
+    await crowd.until(lambda: ("PUT", "/fapi/v1/listenKey") in crowd.watchman.asked_for(), 90)
     await crowd.close()
 
 
@@ -132,7 +132,7 @@ async def test_a_token_of_yesterday_is_not_used_again(monkeypatch: pytest.Monkey
     crowd = await settled_crowd("kucoin", monkeypatch)
     asked = crowd.watchman.asked("bullet")
     crowd.shift += 25 * 3600 * 1_000_000_000  # the twin ends all that a day-old token opened
-    await crowd.until(lambda: crowd.gateway.reconnects >= len(crowd.gateway.lines), 5)
-    await crowd.until(lambda: crowd.gateway.settled, 8)
+    await crowd.until(lambda: crowd.gateway.reconnects >= len(crowd.gateway.lines), 90)
+    await crowd.until(lambda: crowd.gateway.settled, 90)
     assert crowd.watchman.asked("bullet") >= 2 * asked
     await crowd.close()

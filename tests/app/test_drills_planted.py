@@ -24,6 +24,7 @@ from planted import BUGS, _instead
 
 Plant = Callable[[], contextlib.AbstractContextManager[None]]
 USUAL, TURNED = ("bybit", "binance"), ("binance", "bybit")
+CONNECTED_S = 20.0
 IN_VAIN_S = 8.0  # what never comes need not be waited for as long as by a user
 
 
@@ -94,7 +95,14 @@ def test_a_wrong_in_the_house_makes_its_drill_fail(
     said: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(trader, "PATIENCE_S", IN_VAIN_S)
+    start = trader.Trader.start
+
+    async def started(trader_: trader.Trader) -> None:
+        monkeypatch.setattr(trader, "PATIENCE_S", CONNECTED_S)
+        await start(trader_)
+        monkeypatch.setattr(trader, "PATIENCE_S", IN_VAIN_S)
+
+    monkeypatch.setattr(trader.Trader, "start", started)
     with plant():
         result = asyncio.run(perform(BY_NAME[name], venues))
     assert result.outcome == "fail"

@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from kill_stage import Stage
+from kill_stage import PATIENCE_S, Stage
 
 from oneprice.app.config import ConfigError
 from oneprice.app.control import Address
@@ -55,7 +55,7 @@ async def test_a_file_cancels_and_a_signal_flattens_and_the_trader_stays(stage: 
     await asyncio.sleep(0.6)
     assert trader.returncode is None and stage.beat().phase == "trading"
     trader.terminate()
-    await asyncio.wait_for(trader.wait(), 15)
+    await asyncio.wait_for(trader.wait(), PATIENCE_S)
     assert stage.beat().phase == "ended"
 
 
@@ -103,7 +103,7 @@ async def test_without_an_endpoint_the_command_leaves_a_file_and_can_end_the_pro
     code, out, err = await stage.command("kill", "--session", "session", "--stop")
     assert code == 0 and "no order is left" in out, err
     assert stage.resting == 0
-    assert await asyncio.wait_for(trader.wait(), 15) == 0
+    assert await asyncio.wait_for(trader.wait(), PATIENCE_S) == 0
     assert stage.beat().phase == "ended"
 
 

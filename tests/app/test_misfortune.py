@@ -29,6 +29,7 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 Place = Callable[[], Order]
+TRIES = 5
 MUCH = Decimal(10) ** 9
 RICH = GateSettings(leg_notional_max=MUCH, venue_gross_max=MUCH, asset_net_max=MUCH)
 STORM = FaultPlan(
@@ -175,9 +176,21 @@ async def test_a_leg_that_the_venue_refuses_is_completed_or_the_other_given_back
 
 @pytest.mark.parametrize("venue", sorted(MARKETS))
 async def test_a_leg_that_fills_in_part_is_completed_or_given_back_to_the_lot(
-    house: House, venue: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, venue: str
 ) -> None:
-    await house.open(engine=EngineSettings(gate=RICH))
+    for attempt in range(TRIES):
+        house = House(tmp_path / f"session{attempt}", monkeypatch)
+        try:
+            await house.open(engine=EngineSettings(gate=RICH))
+            if await fills_in_part(house, venue):
+                return
+        finally:
+            await house.close()
+    pytest.fail(f"filled at once, {TRIES} times: the market always moved in between")
+
+
+async def fills_in_part(house: House, venue: str) -> bool:
+    """Whether the leg did; a market that moves before the order comes may fill it at once."""
     instrument = f"{venue}:{MARKETS[venue]}:BTCUSDT"
     # Its limit is the touch, and what lies there is less than it wants.
     house.hedge.reach_bps[instrument] = 0
@@ -186,12 +199,14 @@ async def test_a_leg_that_fills_in_part_is_completed_or_given_back_to_the_lot(
     house.hedge.lots = dict.fromkeys(house.hedge.lots, lots)
     await house.trade()
     ends = await house.ended()
-    assert len(house.fills(venue)) > 1 and len(house.orders(venue)) > 1
+    in_part = len(house.orders(venue)) > 1
+    assert len(house.fills(venue)) > 1
     assert house.is_hedged(lots) if ends == {"HEDGED": 1} else house.is_flat()
     house.money_agrees()
     await house.finish()
     assert house.is_flat()
     house.money_agrees()
+    return in_part
 
 
 async def test_books_that_break_while_holding_come_back_and_the_exit_finds_them(
@@ -352,8 +367,7 @@ async def test_while_a_private_stream_is_away_nothing_new_is_begun(
     private = house.line("bybit", "private")
     private.connection.cut("drill")
     await house.until(lambda: not private.ready)
-    with pytest.raises(TimeoutError):
-        await house.trade(seconds=0.5)
+    await house.denied()
     assert house.engine.report.refusals()["fills_are_heard"] > 0
     assert house.orders("bybit") == house.orders("binance") == []
 
@@ -364,7 +378,7 @@ async def test_after_a_storm_the_money_agrees(house: House) -> None:
         with contextlib.suppress(TimeoutError):
             await house.trade(seconds=0.7)
     house.stop.set()
-    summary = await house.over(25)
+    summary = await house.over()
     house.money_agrees()
     assert all(len(ids(house, venue)) == len(set(ids(house, venue))) for venue in MARKETS)
     assert summary.failure == "" and summary.discrepancies == []

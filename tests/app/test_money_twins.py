@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from house import House
+from house import PATIENCE_S, House
 from moneycheck import Swing, differences, held, positions_agree
 from test_misfortune import RICH
 
@@ -56,11 +56,11 @@ async def traded(house: House, share: str = "1", closes: str = "") -> None:
         await house.trade()
     except TimeoutError:
         pytest.fail(f"no trade: {house.engine.report.refusals()}, {house.engine.clutch}")
-    await house.until(lambda: sum(house.engine.report.group_ends().values()) > ends, 12)
+    await house.until(lambda: sum(house.engine.report.group_ends().values()) > ends)
     swing.lots, swing.closes, (swing.buys, swing.sells) = usual, "", pair
 
 
-async def agreed(house: House, seconds: float = 8) -> None:
+async def agreed(house: House, seconds: float = PATIENCE_S) -> None:
     """Statements come again and again: by then there is no difference left, anywhere."""
     try:
         await house.until(lambda: not differences(house), seconds)
@@ -104,7 +104,7 @@ async def test_averages_partial_closes_and_funding_agree_to_the_last_unit(
         return len(house.engine._books.settlements) >= len(pair)
 
     try:
-        await house.until(settled, 12)
+        await house.until(settled, 150)  # of the next minute, where this one was missed
     except TimeoutError:
         exchanges = [house.twins[v].twin.exchange for v in venues]
         told = [e.fundings(e.accounts()[0].key) for e in exchanges]

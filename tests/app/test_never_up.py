@@ -6,6 +6,7 @@ from time import time_ns
 
 import pytest
 
+from oneprice.app import connecting
 from oneprice.app import run as running
 from oneprice.app.build import spec_of
 from oneprice.app.config import RunConfig, VenueConfig
@@ -26,7 +27,7 @@ from oneprice.twin.server import serve
 async def test_what_never_came_up_is_in_the_summary(
     secret: str, missing: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "SETTLE_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(connecting, "SETTLE_TIMEOUT_S", 3.0)
     monkeypatch.setenv("ONEPRICE_BYBIT_KEY", "twin-bybit-key-0001")
     monkeypatch.setenv("ONEPRICE_BYBIT_SECRET", secret)
     twin = await serve(make_twin("bybit", time_ns, World(seed=5)))

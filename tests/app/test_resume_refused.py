@@ -75,6 +75,18 @@ def test_an_instrument_that_is_held_and_no_longer_configured_is_named(tmp_path: 
     assert held in engine.report.at_stake()
 
 
+def test_a_venue_that_is_held_at_and_no_longer_configured_is_named(tmp_path: Path) -> None:
+    world = holding()
+    a_session(tmp_path / "s", world)
+    held = world.engine.report.holdings()[0].legs[0].instrument
+    venue, market, _ = held.split(":")
+    less = tuple(v for v in VENUES if v.name != venue)
+    with pytest.raises(ConfigError, match=f"an account of {venue}:.*, which is not"):
+        resumed(tmp_path / "s", world, msgspec.structs.replace(CONFIG, venues=less))
+    engine = resumed(tmp_path / "s", world, CONFIG)
+    assert any(name.startswith(f"{venue}:{market}") for name in engine.report.at_stake())
+
+
 def test_another_reporting_asset_is_refused_since_profit_was_counted_in_the_first(
     tmp_path: Path,
 ) -> None:

@@ -49,11 +49,11 @@ async def test_a_killed_trader_is_cancelled_flattened_verified_and_left_alone_af
     await stage.open(PERPS)
     trader = await stage.trader("hedge", *PAIR)
     await stage.watchdog("--after", "2s", "--flatten")
-    await stage.until(lambda: states(stage) == ["watching"], "a watchdog that watches", 20)
+    await stage.until(lambda: states(stage) == ["watching"], "a watchdog that watches")
     assert stage.resting == 2 and stage.held > 0
     trader.kill()
-    await stage.until(lambda: stage.resting == 0 and stage.held == 0, "a flat account", 20)
-    await stage.until(lambda: "flat" in states(stage), "its word", 20)
+    await stage.until(lambda: stage.resting == 0 and stage.held == 0, "a flat account")
+    await stage.until(lambda: "flat" in states(stage), "its word")
     report = told(stage)[-1]
     assert report.verified and len(report.cancelled) == 2 and len(report.closed) == 2
     assert "is gone" in report.why and report.silent_s >= 2
@@ -68,12 +68,12 @@ async def test_a_stopped_trader_that_comes_back_finds_his_orders_gone_and_his_cl
     await stage.open(PERPS)
     trader = await stage.trader("hedge", *PAIR)
     await stage.watchdog("--after", "1500ms")
-    await stage.until(lambda: states(stage) == ["watching"], "a watchdog that watches", 20)
+    await stage.until(lambda: states(stage) == ["watching"], "a watchdog that watches")
     trader.send_signal(signal.SIGSTOP)
-    await stage.until(lambda: "flat" in states(stage), "cancelled orders", 20)
+    await stage.until(lambda: "flat" in states(stage), "cancelled orders")
     assert stage.resting == 0 and stage.held > 0
     trader.send_signal(signal.SIGCONT)
-    await stage.until(lambda: states(stage)[-1] == "back", "the trader to be left alone", 20)
+    await stage.until(lambda: states(stage)[-1] == "back", "the trader to be left alone")
     await stage.until(lambda: stage.beat().clutch != "", "an open clutch")
     assert stage.beat().phase == "trading" and trader.returncode is None
 
@@ -133,7 +133,7 @@ async def test_it_acts_on_what_broke_off_and_says_so_where_a_venue_is_away(stage
     await trader.wait()
     await stage.twins.pop("bybit").close()
     await stage.watchdog("--after", "500ms", "--flatten")
-    await stage.until(lambda: stage.resting == 0, "one venue to be cancelled", 20)
+    await stage.until(lambda: stage.resting == 0, "one venue to be cancelled")
     path = stage.session / "watchdog.json"
 
     def rounds() -> int:
@@ -141,7 +141,7 @@ async def test_it_acts_on_what_broke_off_and_says_so_where_a_venue_is_away(stage
             return 0
         return msgspec.json.decode(path.read_bytes(), type=WatchdogReport).rounds
 
-    await stage.until(lambda: rounds() >= 1, "a round", 25)
+    await stage.until(lambda: rounds() >= 1, "a round")
     report = msgspec.json.decode(path.read_bytes(), type=WatchdogReport)
     assert report.state == "acting" and not report.verified
     assert [v.venue for v in report.venues if not v.answered] == ["bybit"]

@@ -56,10 +56,10 @@ def test_a_turn_without_news_costs_next_to_nothing() -> None:
     world = a_ready_world([A, B], [CrossExchange()])
     event = ev.TurnEnded(at=Nanos(world.now))
     handle = world.engine.handle
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(20_000):
         handle(event)
-    assert (time.perf_counter() - began) / 20_000 < 10e-6  # about 0.3 µs where it was written
+    assert (time.process_time() - began) / 20_000 < 10e-6  # about 0.3 µs where it was written
 
 
 def test_accounts_are_asked_for_as_soon_as_a_book_is_there() -> None:

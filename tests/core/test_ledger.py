@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oneprice.core.ledger import LOTS, FillFacts, Ledger, Posting, lots_value
+from oneprice.core.ledger import LOTS, FillFacts, Ledger, Posting, Unbalanced, lots_value
 from oneprice.model.instrument import Instrument
 from oneprice.model.units import Side
 from tests.build import a_perp, a_spot, an_inverse
@@ -42,7 +42,7 @@ def rates_at(price: str) -> dict[str, Decimal]:
 
 def test_a_posting_set_that_does_not_sum_to_zero_is_refused_whole() -> None:
     ledger = Ledger()
-    with pytest.raises(AssertionError, match="sum to zero"):
+    with pytest.raises(Unbalanced, match="sum to zero"):
         ledger.post([Posting(("a",), "USDT", D(1)), Posting(("b",), "USDT", D("-0.9"))])
     assert not ledger.assets()
 

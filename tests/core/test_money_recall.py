@@ -1,6 +1,7 @@
 """Money over a restart: what a journal tells again leaves the same ledger, day by day."""
 
 import msgspec
+import pytest
 
 from oneprice.app.reconcile_ours import ours
 from oneprice.core.engine import Engine
@@ -81,3 +82,43 @@ def test_a_fee_told_later_in_another_coin_is_moved_in_our_movements_too() -> Non
     mine = ours(world.settings, [record for _, record, _ in world.journal])
     assert mine.closings == world.engine.report.balances()
     assert {(m.asset, m.amount) for m in mine.movements if m.amount} == {("BTC", D("-0.00001"))}
+
+
+# Other settings than those it was written under ----------------------------------------------
+
+
+def recalled_by(world: World, settings: EngineSettings) -> Engine:
+    fresh = Engine(settings, [], {}, Tripwires(), "t2")
+    for entry in world.journal:
+        fresh.recall.entry(*read_back(entry))
+    return fresh
+
+
+@pytest.mark.parametrize("most", ["0.001", "500", "1000000"])
+def test_a_fee_is_a_lie_in_a_recall_where_it_was_one(most: str) -> None:
+    """True fees, one of two lies told twice, and one lie that is corrected by the truth."""
+    world = a_ready_world([A, B], [])
+    fees = [("f1", "0.09"), ("f2", "60"), ("f3", "0.09"), ("f4", "-60")]
+    for number, (name, fee) in enumerate(fees):
+        told = a_fill(world, number, Side.BUY, "60000", fill_id=name, fee=D(fee))
+        world.tell(told)
+        world.tell(told)
+    world.tell(a_fill(world, 4, Side.BUY, "60000", fill_id="f4", fee=D("61")))
+    world.tell(a_fill(world, 4, Side.BUY, "60000", fill_id="f4", fee=D("0.08")))
+    assert world.engine.report.profit()["fees"] == D("-0.26")
+    changed = msgspec.structs.replace(world.settings.orders, fee_bps_max=D(most))
+    settings = msgspec.structs.replace(world.settings, orders=changed)
+    fresh = recalled_by(world, settings)
+    assert fresh._ledger._balances == world.engine._ledger._balances
+    assert fresh.report.discrepancies == world.engine.report.discrepancies
+    mine = ours(settings, [read_back(entry)[1] for entry in world.journal])
+    assert mine.closings == world.engine.report.balances()
+
+
+def test_a_wallet_that_was_relied_on_is_the_same_in_a_recall_whatever_is_configured() -> None:
+    world = a_life()
+    elsewhere = msgspec.structs.replace(world.settings, wallets={"alpha:linear": "funding"})
+    fresh = recalled_by(world, elsewhere)
+    assert fresh._ledger._balances == world.engine._ledger._balances
+    mine = ours(elsewhere, [read_back(entry)[1] for entry in world.journal])
+    assert mine.closings == world.engine.report.balances()

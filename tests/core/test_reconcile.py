@@ -115,6 +115,18 @@ def test_a_person_accepts_what_the_venue_says() -> None:
     assert world.engine.clutch == ""
 
 
+def test_a_difference_that_was_told_to_nobody_yet_is_accepted_by_nobody() -> None:
+    world = a_ready_world([A, B], [])
+    late = ev.BalanceReported(
+        at=Nanos(world.now), venue="alpha", wallet="unified", asset="USDT", total=D(99_950)
+    )
+    world.tell(late)  # from before something that we know
+    world.tell(ev.ClutchReleased(at=Nanos(world.now), by="a person"))
+    assert world.engine.report.balances()["alpha", "unified", "USDT"] == 100_000
+    world.run(80_000)
+    assert found(world) == [] and world.engine.clutch == ""
+
+
 def test_a_position_that_differs_opens_the_clutch() -> None:
     world = a_ready_world([A, B], [])
     world.lots[A.id], world.cost[A.id] = 4, D(60_000)

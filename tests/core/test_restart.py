@@ -50,29 +50,33 @@ def killed_at(number: int, seed: int, faults: Faults, *, sent: int) -> World:
     return world
 
 
-def restart(world: World, session: str = "t2") -> None:
-    """What was on its way is lost with the process; venues and books go on."""
+def restart(world: World, session: str = "t2", away: str = "") -> None:
+    """What was on its way is lost with the process; venues and books go on. Of a venue that is
+    away nothing is heard: see `test_restart_away`."""
     strategies: Sequence[Strategy] = [CrossExchange(), SpotFutures()]
     world._queue.clear()
     world._timers.clear()
     world.faults = Faults()
     world.wires = Tripwires()
-    world.engine = Engine(world.settings, strategies, world.books, world.wires, session)
+    heard = {i: book for i, book in world.books.items() if not away or not i.startswith(away)}
+    world.engine = Engine(world.settings, strategies, heard, world.wires, session)
     for entry in list(world.journal):
         world.engine.recall.entry(*read_back(entry))
     world.engine.recall.end()
     world.run(500)
     for it in world.listed.values():
-        world.tell(ev.InstrumentListed(at=Nanos(world.now), instrument=it))
+        if it.id in heard:
+            world.tell(ev.InstrumentListed(at=Nanos(world.now), instrument=it))
     world.refresh()
-    for it in world.listed.values():
-        world.tell(ev.BookReady(at=Nanos(world.now), instrument=it.id))
-    begin(world)
+    for name in heard:
+        world.tell(ev.BookReady(at=Nanos(world.now), instrument=name))
+    begin(world, away=away)
 
 
-def begin(world: World) -> None:
+def begin(world: World, away: str = "") -> None:
     """Recovery begins: as every turn it is in the journal before its commands leave."""
-    commands = world.engine.begin(Nanos(world.now), MARKETS)
+    markets = [(venue, market) for venue, market in MARKETS if venue != away]
+    commands = world.engine.begin(Nanos(world.now), markets, [away] if away else [])
     record = world.engine.drain_record()
     world.decisions += [item for item in record if isinstance(item, Decision)]
     world.journal.append((Nanos(world.now), record, commands))

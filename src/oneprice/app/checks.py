@@ -12,11 +12,14 @@ import msgspec
 from oneprice.app.build import STRATEGIES, VENUES, check_strategies, wanted_of
 from oneprice.app.config import ConfigError, RunConfig, VenueConfig, convert, did_you_mean
 from oneprice.kernel import Tripwires
+from oneprice.model.settings import MarginSettings
 from oneprice.twin.build import DIALECTS
 from oneprice.venues.contract import Spec
 
 SECONDS_MAX = 366 * 86_400
 SEED_MAX = 2**63 - 1
+RANK_MAX = 4  # of automatic deleveraging
+_WHOLE_BPS = 10_000
 # Settings whose names end like this are spans, sizes, counts or limits: never below zero.
 _NOT_NEGATIVE = (
     *("_ms", "_ms_min", "_max", "_lots", "_kept", "_fraction"),
@@ -35,6 +38,7 @@ def check_run(config: RunConfig) -> None:
     check_strategies(config)
     _check_names_differ("strategies", config.strategies)
     _check_numbers(config.engine, "engine")
+    _check_margin(config.engine.margin, "engine.margin")
     _check_reporting(config)
     if config.journal_interval_ms < 1:
         found = config.journal_interval_ms
@@ -194,6 +198,21 @@ def _check_numbers(settings: msgspec.Struct, place: str) -> None:
             raise ConfigError(f"{where}: found {value}, expected a finite number")
         if value < 0 and where.endswith(_NOT_NEGATIVE):
             raise ConfigError(f"{where}: found {value}, expected 0 or more")
+
+
+def _check_margin(margin: MarginSettings, place: str) -> None:
+    """A distance of more than the whole price refuses for ever, an unknown rank never."""
+    least, leave = margin.liquidation_bps_min, margin.liquidation_exit_bps
+    if not 0 <= least < _WHOLE_BPS:
+        expected = f"expected 0 to less than {_WHOLE_BPS}"
+        raise ConfigError(f"{place}.liquidation_bps_min: found {least}, {expected}")
+    if not 0 <= leave <= least:
+        expected = f"expected 0 to liquidation_bps_min ({least})"
+        raise ConfigError(f"{place}.liquidation_exit_bps: found {leave}, {expected}")
+    for name in ("adl_rank_max", "adl_exit_rank"):
+        rank = getattr(margin, name)
+        if not 0 <= rank <= RANK_MAX:
+            raise ConfigError(f"{place}.{name}: found {rank}, expected 0 to {RANK_MAX}")
 
 
 def _numbers(value: Any, place: str) -> Iterator[tuple[str, int | float | Decimal]]:

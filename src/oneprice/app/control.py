@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("control")
 
 KILL_FILES = {"KILL": False, "KILL.flatten": True}  # whether holdings are to end, too
-RELEASE_FILE = "RELEASE"  # its content is the name of who signs
+# Their content is the name of who signs; whether what a flatten has not closed is kept.
+RELEASE_FILES = {"RELEASE": False, "RELEASE.keep": True}
 HEARD = ".heard"  # put behind the name of a file that was obeyed
 TOKEN_NAME = "ONEPRICE_CONTROL_TOKEN"
 TOKEN, PORT = "control.token", "control.json"
@@ -74,6 +75,7 @@ class ReleaseBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What POST /release must say: who signs for what differs."""
 
     by: str
+    keep: bool = False  # what a flatten has not closed yet
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,7 +180,7 @@ class Control:
     def _new_files(self) -> list[tuple[str, str]]:
         """Name and content of every file of ours that is new; each is renamed: heard."""
         found: list[tuple[str, str]] = []
-        for name in (RELEASE_FILE, *KILL_FILES):
+        for name in (*RELEASE_FILES, *KILL_FILES):
             path = self._directory / name
             try:
                 written = path.stat().st_mtime_ns
@@ -202,7 +204,7 @@ class Control:
         if name in KILL_FILES:
             self.kill(KillWish(reason=text, by="file", flatten=KILL_FILES[name]))
         elif text:
-            self.release(text)
+            self.release(text, keep=RELEASE_FILES[name])
         else:
             log.error("not released: the file names nobody", file=name)
 
@@ -224,14 +226,15 @@ class Control:
         if kill.stops and report.verified:
             self._stop.set()
 
-    def release(self, by: str) -> None:
-        """A person signs for what differs: the clutch is closed again."""
-        if self._verifying is not None:
-            self._verifying.cancel()
+    def release(self, by: str, *, keep: bool = False) -> None:
+        """A person signs for what differs: the clutch is closed again, unless a flatten is under
+        way and what is left of it shall not be kept."""
         runtime = self._running.runtime
         at = runtime.clock.now()
-        runtime.desk.event(ClutchReleased(at=at, by=by))
+        runtime.desk.event(ClutchReleased(at=at, by=by, keeps=keep))
         runtime.poke(at)
+        if self._verifying is not None and not runtime.desk.engine.clutch:
+            self._verifying.cancel()
 
     def _signalled(self, number: int) -> None:
         flatten = number == signal.SIGUSR2
@@ -270,12 +273,13 @@ class Control:
 
     async def _post_release(self, request: web.Request) -> web.Response:
         try:
-            by = msgspec.json.decode(await request.read(), type=ReleaseBody).by.strip()
+            body = msgspec.json.decode(await request.read(), type=ReleaseBody)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return _answer(400, {"error": f"release: {error}"})
+        by = body.by.strip()
         if not by:
             return _answer(400, {"error": "release: by: found nothing, expected a name"})
-        self.release(by[:REASON_CHARS_MAX])
+        self.release(by[:REASON_CHARS_MAX], keep=body.keep)
         await asyncio.sleep(0)  # the turn in which it is applied
         return _answer(200, self._status_now())
 
@@ -318,9 +322,10 @@ def ask_by_file(directory: Path, reason: str, *, flatten: bool) -> None:
     write_whole(directory / name, reason.encode() + b"\n")
 
 
-def release_by_file(directory: Path, by: str) -> None:
+def release_by_file(directory: Path, by: str, *, keep: bool) -> None:
     """The same for who signs; OSError where the disk refuses."""
-    write_whole(directory / RELEASE_FILE, by.encode() + b"\n")
+    name = next(name for name, keeps in RELEASE_FILES.items() if keeps == keep)
+    write_whole(directory / name, by.encode() + b"\n")
 
 
 def _hear_signals(loop: asyncio.AbstractEventLoop, hear: Callable[[int], None]) -> bool:

@@ -207,10 +207,11 @@ async def _by_hand(directory: Path, order: KillOrder, why: str) -> KillReport:
 # Signing for it ----------------------------------------------------------------------------
 
 
-async def release(directory: Path, by: str) -> str:
+async def release(directory: Path, by: str, *, keep: bool = False) -> str:
     """Sign for what differs: the clutch is closed again. What came of it, for people.
 
-    Raises ConfigError where nobody is there who could take it.
+    Raises ConfigError where nobody is there who could take it, or where it stays open: a flatten
+    is under way, and what is left of it is not to be kept.
     """
     load_manifest(directory)
     asked, beat = time.time_ns(), _beat(directory)
@@ -222,9 +223,9 @@ async def release(directory: Path, by: str) -> str:
             f"oneprice run --session {directory} --accept {by}"
         )
     try:
-        await call(directory, "POST", "/release", {"by": by})
+        await call(directory, "POST", "/release", {"by": by, "keep": keep})
     except Unheard:
-        release_by_file(directory, by)
+        release_by_file(directory, by, keep=keep)
     deadline = time.monotonic() + RELEASE_S
     while time.monotonic() < deadline:
         now = _beat(directory)

@@ -32,7 +32,7 @@ class Prices:
             return prices
         try:
             async with asyncio.timeout(CONNECT_S):
-                await station.gateway.prepare()
+                await station.gateway.prepare(by_name=True)
                 await station.gateway.open()
             await station.until(lambda: station.gateway.settled, "every book", BOOKS_S)
         except (NotHeard, NoAnswer, TimeoutError, ConnectionError):

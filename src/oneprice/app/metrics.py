@@ -16,9 +16,10 @@ from prometheus_client.core import (
 from prometheus_client.registry import CollectorRegistry
 
 import oneprice
+from oneprice.core.facts import PositionRisk
 from oneprice.core.strategy import Alarmed, Discrepancy
 from oneprice.core.unhedged import UnhedgedReport
-from oneprice.model.units import SECOND
+from oneprice.model.units import SECOND, InstrumentId
 from oneprice.shell.desk import Turn
 from oneprice.shell.gateway import Gateway
 from oneprice.shell.telemetry import LoopWatch
@@ -228,6 +229,17 @@ def _trade(running: "Running") -> Iterator[Metric]:
     lots = {(instrument,): float(n) for instrument, n in report.positions().items()}
     words = "Signed lots of every derivative held."
     yield _gauges("position_lots", words, ("instrument",), lots)
+    yield from _risks(report.risks())
+
+
+def _risks(found: Mapping[InstrumentId, PositionRisk]) -> Iterator[Metric]:
+    """How near the venues are to closing positions; nothing of those that they do not tell."""
+    far = {(i,): float(r.distance_bps) for i, r in found.items() if r.distance_bps is not None}
+    words = "From the mark to the liquidation price that the venue tells, of the mark."
+    yield _gauges("liquidation_distance_bps", words, ("instrument",), far)
+    ranks = {(i,): float(r.adl_rank) for i, r in found.items() if r.adl_rank is not None}
+    words = "Place in the queue of automatic deleveraging: 4 is among the first."
+    yield _gauges("adl_rank", words, ("instrument",), ranks)
 
 
 def _unhedged(found: UnhedgedReport) -> Iterator[Metric]:

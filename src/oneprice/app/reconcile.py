@@ -7,10 +7,19 @@ from pathlib import Path
 import msgspec
 
 from oneprice.app.config import ConfigError, RunConfig
-from oneprice.app.reconcile_match import SUMS, Purse, Reconciliation, Row, compare, total
+from oneprice.app.reconcile_match import (
+    SUMS,
+    Movement,
+    Purse,
+    Reconciliation,
+    Row,
+    compare,
+    total,
+)
 from oneprice.app.reconcile_ours import ACCEPTED, Ours, ours
 from oneprice.app.reconcile_theirs import Theirs, ask, balances_of
 from oneprice.app.session import decode_entry, entries_before, load_manifest
+from oneprice.core.statement import those_that_explain
 from oneprice.model.units import MILLI, ZERO, Money
 
 ALL_STARTS = 1 << 62
@@ -40,7 +49,8 @@ async def reconcile(directory: Path, config: RunConfig | None) -> Result:
                 f"session {directory}: its journal is about {venue}, which the configuration "
                 "does not name: expected every venue of the session"
             )
-    told = await asyncio.gather(*(ask(v, chosen.engine, mine) for v in chosen.venues))
+    file = chosen.secrets_file
+    told = await asyncio.gather(*(ask(v, chosen.engine, mine, file) for v in chosen.venues))
     return result(mine, dict(zip(named, told, strict=True)))
 
 
@@ -65,17 +75,34 @@ def result(mine: Ours, told: Mapping[str, Theirs]) -> Result:
     # What a person took over was explained by nobody: it is in the books, not in the lines.
     compared = [m for m in mine.movements if m.kind != ACCEPTED]
     lines = [m for theirs in told.values() for m in theirs.movements]
-    found = compare(compared, lines, ends)
-    rows = _with_balances(found, mine, balances_of(list(told.values())))
-    accepted = total(abs(m.amount) for m in mine.movements if m.kind == ACCEPTED)
+    balances = balances_of(list(told.values()))
+    rows = _with_balances(compare(compared, lines, ends), mine, balances)
+    near = _explaining(rows, [m for theirs in told.values() for m in theirs.near])
+    if near:
+        rows = _with_balances(compare(compared, [*lines, *near], ends), mine, balances)
+    accepted: dict[Purse, Money] = {}
+    for m in mine.movements:
+        if m.kind == ACCEPTED:
+            accepted[m.purse] = SUMS.add(accepted.get(m.purse, ZERO), m.amount)
     notes = [
         f"{venue} {wallet}: no statement; compared by fills and balances"
         for venue, theirs in told.items()
         for wallet in theirs.by_fills
     ]
-    if accepted:
+    if any(accepted.values()):
         notes.append("differences that a person accepted are in our balances")
     return Result(ok=all(row.ok for row in rows), rows=rows, notes=notes)
+
+
+def _explaining(rows: Sequence[Row], near: Sequence[Movement]) -> list[Movement]:
+    """Of the transfers near an opening those that the balance shows: the opening has the rest."""
+    beyond = {(row.venue, row.wallet, row.asset): row.out_of_nothing for row in rows}
+    found: list[Movement] = []
+    for purse in dict.fromkeys(m.purse for m in near):
+        there = sorted((m for m in near if m.purse == purse), key=lambda m: m.at_ms)
+        chosen = those_that_explain([m.amount for m in there], beyond.get(purse, ZERO), ZERO)
+        found += [there[place] for place in chosen]
+    return found
 
 
 def _with_balances(

@@ -4,12 +4,13 @@ Folded from the journaled facts by the ledger's own arithmetic and nothing else 
 movement that the engine forgot to book is found here as well.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 import msgspec
 
 from oneprice.app.reconcile_match import ROUNDING, SUMS, Movement, Purse
+from oneprice.core.acceptance import OpeningAccepted
 from oneprice.core.account import Accounts
 from oneprice.core.bookkeeper import CAUSE_OF_LINE, Correction
 from oneprice.core.ledger import (
@@ -21,8 +22,11 @@ from oneprice.core.ledger import (
     kept,
     lots_value,
 )
-from oneprice.core.record import OpeningAccepted
-from oneprice.core.statement import StatementEntered, is_of_before
+from oneprice.core.market import Market
+from oneprice.core.plausible import Plausible, fees_named
+from oneprice.core.record import WalletKnown
+from oneprice.core.regrid import finer
+from oneprice.core.statement import StatementEntered, is_of_before, is_sum
 from oneprice.core.strategy import IntentJudged
 from oneprice.model import events as ev
 from oneprice.model.instrument import Instrument, Payoff, split_id
@@ -43,6 +47,9 @@ class Ours(msgspec.Struct, kw_only=True):
     ended_at: Nanos = Nanos(0)  # the last thing that we know
     instruments: dict[InstrumentId, Instrument] = {}
     ahead_ms: dict[str, int] = {}  # how far each venue's clock is ahead of ours
+    # Lines of the venues that the journal knows, by purse and record id: True where they came
+    # after the opening, False where it has them.
+    lines: dict[tuple[str, str, str, str], bool] = {}
 
 
 class Fold:
@@ -57,7 +64,10 @@ class Fold:
         self._movements: list[Movement] = []
         self._seen: dict[tuple[object, ...], int] = {}  # each record counts once
         self._waiting: list[ev.StatementLine] = []
+        self._early: list[ev.OrderFilled | ev.FundingBooked] = []
         self._offsets: dict[str, list[int]] = {}
+        self._lines: dict[tuple[str, str, str, str], bool] = {}
+        self._plausible = Plausible(Market(settings, {}), settings.orders.fee_bps_max)
         self._groups: dict[str, None] = {}
         self._last = Nanos(0)
 
@@ -70,16 +80,19 @@ class Fold:
             ended_at=self._last,
             instruments=self._listed,
             ahead_ms={venue: int(median(told)) for venue, told in self._offsets.items()},
+            lines=self._lines,
         )
 
-    def take(self, item: object) -> None:
-        """One item of a record; what moves no money passes by."""
+    def take(self, item: object, fees_named: Sequence[str] = ()) -> None:
+        """One item of a record; what moves no money passes by. `fees_named`: fills whose fees
+        the record calls lies behind it."""
+        self._plausible.recalled = fees_named
         self._last = Nanos(max(self._last, getattr(item, "at", 0)))
         match item:
             case IntentJudged() if item.group:
                 self._groups[item.group] = None
             case ev.InstrumentListed():
-                self._listed[item.instrument.id] = item.instrument
+                self._describe(item.instrument)
             case ev.BalanceReported() | ev.PositionReported():
                 self._accounts.hear(item)
             case ev.AccountChecked():
@@ -97,6 +110,17 @@ class Fold:
                 self._move(purse, item.amount, ROUNDING, "", item.at // MILLI)
             case OpeningAccepted():
                 self._accepted(item)
+            case WalletKnown():
+                self._accounts.wallet_is(item.venue, item.market, item.wallet)
+            case ev.FillsTold() | ev.StatementTold():
+                self._clock_told(item)
+
+    def _describe(self, listed: Instrument) -> None:
+        known = self._listed.get(listed.id)
+        times = finer(known, listed) if known is not None else 0
+        if times > 1:
+            self._ledger.recount(LOTS + listed.id, times)
+        self._listed[listed.id] = listed
 
     # Openings ------------------------------------------------------------------------------
 
@@ -135,8 +159,17 @@ class Fold:
         listed = self._listed.get(fill.instrument)
         if listed is None or not self._accounts.is_checked(listed):
             return
-        if not self._is_ours(fill) and not self._accounts.counts(fill, listed):
+        counts = self._is_ours(fill) or self._accounts.counts(fill, listed)
+        if counts is None:
+            self._early.append(fill)
+        if not counts:
             return  # a stranger's from before: the opening has it
+        lie = self._plausible.fee_lie(fill)
+        if lie:
+            self._plausible.named(fill)
+            fill = msgspec.structs.replace(
+                fill, fee=ZERO, fee_asset=listed.settle, fee_known=False
+            )
         key = ("fill", fill.instrument, fill.fill_id, fill.side)
         known = self._seen.get(key)
         if known is not None:
@@ -168,20 +201,30 @@ class Fold:
             for n, m in enumerate(self._movements[place : place + 3], place)
             if m.record_id == fill.fill_id
         ]
-        for number, old in of_fill:
-            if not old.fee:
-                continue
+        guessed = [(number, old) for number, old in of_fill if old.fee]
+        # The estimate goes, and the fee comes where it was, or where its coin moved.
+        for number, old in guessed:
             bare = SUMS.add(old.amount, old.fee)
-            same = old.asset == fill.fee_asset
-            fee = fill.fee if same else ZERO
-            self._movements[number] = msgspec.structs.replace(
-                old, amount=SUMS.subtract(bare, fee), fee=fee
-            )
-            self._post(old.purse, SUMS.subtract(old.fee, fee))
-            if not same:
-                purse = (old.venue, old.wallet, fill.fee_asset)
-                self._move(purse, fill.fee.copy_negate(), "fee", fill.fill_id, old.at_ms)
+            self._movements[number] = msgspec.structs.replace(old, amount=bare, fee=ZERO)
+            self._post(old.purse, old.fee)
+        if fill.fee:
+            self._charge(fill, dict(of_fill))
         self._clock(listed.venue, fill.venue_ms, fill.at)
+
+    def _charge(self, fill: ev.OrderFilled, of_fill: Mapping[int, Movement]) -> None:
+        for number in of_fill:
+            old = self._movements[number]
+            if old.asset == fill.fee_asset:
+                self._movements[number] = msgspec.structs.replace(
+                    old, amount=SUMS.subtract(old.amount, fill.fee), fee=fill.fee
+                )
+                self._post(old.purse, fill.fee.copy_negate())
+                return
+        listed = self._listed[fill.instrument]
+        wallet = self._accounts.wallet_of(listed.venue, listed.market)
+        purse = (listed.venue, wallet, fill.fee_asset)
+        at_ms = fill.venue_ms or fill.at // MILLI
+        self._move(purse, fill.fee.copy_negate(), "fee", fill.fill_id, at_ms)
 
     def _funded(self, event: ev.FundingBooked) -> None:
         key = ("funding", event.instrument, event.asset, event.record_id)
@@ -191,12 +234,34 @@ class Fold:
         listed = self._listed.get(event.instrument)
         if listed is None or not self._accounts.is_checked(listed):
             return
-        opened_ms = self._accounts.checked_at[listed.venue, listed.market] // MILLI
-        if 0 < event.venue_ms < opened_ms:
-            return
+        self._settled(event, listed)
+
+    def _settled(self, event: ev.FundingBooked, listed: Instrument) -> None:
         purse = (listed.venue, self._accounts.wallet_of(listed.venue, listed.market), event.asset)
+        opened = self._opened_at(purse)
+        if opened is None:
+            return
+        before = self._accounts.is_before(listed.venue, event.venue_ms, opened)
+        if before is None:
+            self._early.append(event)
+        if before is not False:
+            return
         at_ms = event.venue_ms or event.at // MILLI
         self._move(purse, event.amount, "funding", event.record_id, at_ms)
+
+    def _clock_told(self, event: ev.FillsTold | ev.StatementTold) -> None:
+        """What waited for a venue's clock is known now to be from before the opening, or not."""
+        if not self._accounts.hear_clock(event):
+            return
+        early, self._early = self._early, []
+        for told in early:
+            listed = self._listed[told.instrument]
+            if listed.venue != event.venue:
+                self._early.append(told)
+            elif isinstance(told, ev.OrderFilled):
+                self._filled(told)
+            else:
+                self._settled(told, listed)
 
     def _line(self, event: ev.StatementLine) -> None:
         if event.live:
@@ -214,16 +279,21 @@ class Fold:
 
     def _enter(self, event: ev.StatementLine, note: StatementEntered | None) -> None:
         purse = (event.venue, event.wallet, event.asset)
-        key = ("line", *purse, event.record_id)
-        if key in self._seen or event.kind not in BOOKED_LINES:
+        record = (*purse, event.record_id)
+        if record in self._lines:
             return
-        self._seen[key] = 1
-        opened = self._opened.get(purse) or self._started(event.venue, event.wallet)
-        if opened is None or (note is not None and is_of_before(event, opened, note)):
-            return
-        self._move(purse, event.amount, event.kind, event.record_id, event.venue_ms)
+        opened = self._opened_at(purse)
+        is_after = opened is not None and (
+            note is None or not is_of_before(event, opened, note)
+        )
+        self._lines[record] = is_after
+        if is_after and event.kind in BOOKED_LINES and is_sum(event):
+            self._move(purse, event.amount, event.kind, event.record_id, event.venue_ms)
 
-    def _started(self, venue: str, wallet: str) -> Nanos | None:
+    def _opened_at(self, purse: Purse) -> Nanos | None:
+        if purse in self._opened:
+            return self._opened[purse]
+        venue, wallet, _ = purse
         markets = self._accounts.markets_of(venue, wallet)
         known = [self._accounts.checked_at.get((venue, market)) for market in markets]
         checked = [at for at in known if at is not None]
@@ -303,6 +373,6 @@ def ours(settings: EngineSettings, records: Iterable[Sequence[object]]) -> Ours:
     """The movements of a whole journal, entry by entry."""
     fold = Fold(settings)
     for record in records:
-        for item in record:
-            fold.take(item)
+        for place, item in enumerate(record):
+            fold.take(item, fees_named(record, place))
     return fold.result()

@@ -10,6 +10,7 @@ from oneprice.app.reconcile_match import Movement, Purse
 from oneprice.app.reconcile_ours import BOOKED_LINES, Ours, fill_movements
 from oneprice.app.run import credentials_of, endpoints_of
 from oneprice.app.station import NotHeard, Station
+from oneprice.core.acceptance import NEAR_MS
 from oneprice.core.account import Accounts
 from oneprice.core.ledger import CannotBook, Ledger
 from oneprice.model.commands import AnyCommand, QueryAccount, QueryFills, QueryStatement
@@ -41,9 +42,14 @@ class Theirs(msgspec.Struct, kw_only=True):
     balances: dict[Purse, Money] = {}
     ahead_ms: int = 0  # how far its clock is ahead of ours
     by_fills: list[str] = []  # wallets of which the venue keeps no statement
+    # Transfers so near the opening that no clock tells on which side of it, of which our journal
+    # says nothing: the balance has to.
+    near: list[Movement] = []
 
 
-async def ask(venue: VenueConfig, settings: EngineSettings, ours: Ours) -> Theirs:
+async def ask(
+    venue: VenueConfig, settings: EngineSettings, ours: Ours, secrets_file: str = ""
+) -> Theirs:
     """Everything one venue says of the span that our journal is about.
 
     Raises ConfigError without keys or where the account has ended with its twin, NoStatement
@@ -54,7 +60,7 @@ async def ask(venue: VenueConfig, settings: EngineSettings, ours: Ours) -> Their
             f"venue {venue.name}: its twin ended with the run that started it, and with it the "
             "account; expected endpoints of one that lives on (oneprice twin, then --config)"
         )
-    keys = credentials_of(venue, None, trading=True)
+    keys = credentials_of(venue, None, trading=True, file=secrets_file)
     ends = endpoints_of(spec_of(venue.name), venue, None)
     station = Station(venue, keys, ends, wanted_of(venue))
     try:
@@ -83,6 +89,7 @@ class _Asking:
         self._since_ms = max(0, min(opened, default=ours.ended_at) // MILLI - LEAD_MS)
         self._since_ms += self._found.ahead_ms
         self._ids: dict[tuple[str, ...], None] = {}
+        self._known = dict.fromkeys((*m.purse, m.record_id) for m in ours.movements)
 
     async def all(self) -> Theirs:
         name = self._venue.name
@@ -122,24 +129,23 @@ class _Asking:
     def _lines(self, lines: Sequence[StatementLine]) -> None:
         for line in lines:
             purse = (line.venue, line.wallet, line.asset)
-            if (*purse, line.record_id) in self._ids:
+            record = (*purse, line.record_id)
+            if record in self._ids:
                 continue
-            self._ids[(*purse, line.record_id)] = None
-            if 0 < line.venue_ms < self._began_ms(purse):
+            self._ids[record] = None
+            # What the journal knows was told apart when it was told: clocks step since.
+            is_after = self._ours.lines.get(record)
+            if is_after is None and self._is_near(purse, line):
+                self._found.near.append(movement_of(line))
                 continue
-            self._found.movements.append(
-                Movement(
-                    venue=line.venue,
-                    wallet=line.wallet,
-                    asset=line.asset,
-                    amount=line.amount,
-                    kind=line.kind,
-                    record_id=line.record_id,
-                    at_ms=line.venue_ms,
-                    fee=line.fee if line.kind == "trade" else ZERO,
-                    text=line.text,
-                )
-            )
+            if is_after is None:
+                is_after = not 0 < line.venue_ms < self._began_ms(purse)
+            if is_after:
+                self._found.movements.append(movement_of(line))
+
+    def _is_near(self, purse: Purse, line: StatementLine) -> bool:
+        apart_ms = abs(line.venue_ms - self._began_ms(purse))
+        return line.kind == "transfer" and line.venue_ms > 0 and apart_ms <= NEAR_MS
 
     async def _balances(self) -> None:
         for market in self._venue.in_markets:
@@ -191,13 +197,31 @@ class _Asking:
                 moved = fill_movements(ledger, item, wallet, fill)
             except CannotBook as error:
                 raise NoStatement(f"venue {item.venue}: fill {fill.fill_id}: {error}") from None
-            self._found.movements += [m for m in moved if m.at_ms >= self._began_ms(m.purse)]
+            self._found.movements += [
+                m
+                for m in moved
+                if (*m.purse, m.record_id) in self._known or m.at_ms >= self._began_ms(m.purse)
+            ]
 
     def _wallet_of(self, market: str) -> str:
         accounts = Accounts(self._settings)
         for told in self._station.find(BalanceReported):
             accounts.hear(told)
         return accounts.wallet_of(self._venue.name, market)
+
+
+def movement_of(line: StatementLine) -> Movement:
+    return Movement(
+        venue=line.venue,
+        wallet=line.wallet,
+        asset=line.asset,
+        amount=line.amount,
+        kind=line.kind,
+        record_id=line.record_id,
+        at_ms=line.venue_ms,
+        fee=line.fee if line.kind == "trade" else ZERO,
+        text=line.text,
+    )
 
 
 def balances_of(told: Sequence[Theirs]) -> Mapping[Purse, Money]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from traceback import format_exception
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import msgspec
 import structlog
@@ -17,6 +17,7 @@ from oneprice import kernel
 from oneprice.app import secrets
 from oneprice.app.build import build_desk, wanted_of
 from oneprice.app.config import ConfigError, RunConfig, VenueConfig
+from oneprice.app.connecting import Connecting
 from oneprice.app.control import Control
 from oneprice.app.lab import Lab, start_lab, twin_endpoints
 from oneprice.app.metrics import Sources
@@ -25,7 +26,6 @@ from oneprice.app.summary import Summary, summarise
 from oneprice.app.telemetry import Telemetry, start_telemetry
 from oneprice.core.strategy import Recovered
 from oneprice.model.events import ClutchReleased
-from oneprice.model.instrument import Instrument
 from oneprice.model.units import Asset, InstrumentId, Lots
 from oneprice.shell.clock import Clock
 from oneprice.shell.desk import Desk
@@ -37,9 +37,9 @@ from oneprice.venues.contract import Credentials, Spec
 
 log = structlog.get_logger("run")
 
-SETTLE_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 SEALED_TIMEOUT_S = 2.0
+AWAY_TIMEOUT_S = 2.0  # a stop waits so long for what only a venue that is away could end
 TAPE_EVERY_S = 0.5
 LOOK_EVERY_S = 0.25
 RECOVERED_EVERY_S = 0.02
@@ -61,15 +61,8 @@ class Running(msgspec.Struct):
     def size_text(self, instrument: InstrumentId, lots: Lots) -> str:
         """A position as its venue counts it, with its sign."""
         feed = self.desk.dialect(instrument.partition(":")[0]).feed
-        known = feed.listed.get(instrument) if isinstance(feed, _Lists) else None
+        known = feed.listed.get(instrument)
         return f"{known.lot * lots:+f}" if known is not None else f"{lots:+d} lots"
-
-
-@runtime_checkable
-class _Lists(Protocol):
-    """A feed that knows the instruments it was told of."""
-
-    listed: Mapping[InstrumentId, Instrument]
 
 
 Look = Callable[[Running], None]
@@ -81,6 +74,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     stop: asyncio.Event
     look: Look | None = None  # called a few times a second
     recovered: Callable[[Recovered], None] | None = None  # once, where a session was resumed
+    tell: Callable[[str], None] | None = None  # which venue is missing of a resumed session
     accept: str = ""  # who signs for what differs after a restart: the clutch is closed again
 
 
@@ -91,14 +85,16 @@ async def run(
     stop: asyncio.Event,
     look: Look | None = None,
     recovered: Callable[[Recovered], None] | None = None,
+    tell: Callable[[str], None] | None = None,
     accept: str = "",
 ) -> Summary:
     """Trade until the time is over or `stop` is set; legs in flight are finished first.
 
     A session that is in the directory is resumed: what it holds is recalled, and compared with
-    the venues before anything new. Raises ConfigError where it cannot be.
+    the venues before anything new, as far as they answer; one that does not is asked again until
+    it does. Raises ConfigError where it cannot be, NoAnswer where a first start cannot reach one.
     """
-    wishes = Wishes(stop=stop, look=look, recovered=recovered, accept=accept)
+    wishes = Wishes(stop=stop, look=look, recovered=recovered, tell=tell, accept=accept)
     clock = Clock()
     session = open_session(directory, clock.now(), kernel.NAME, config)
     structlog.contextvars.bind_contextvars(session=session.name)
@@ -139,24 +135,27 @@ async def _trade(session: Session, clock: Clock, lab: Lab | None, wishes: Wishes
         planned=config.seconds,
         reporting=config.engine.reporting,
     )
+    markets = {v.name: [(v.name, market) for market in v.in_markets] for v in config.venues}
+    connecting = Connecting(runtime, running.gateways, markets, wishes.tell)
     background = _background(running, session, tape, wishes)
     telemetry: Telemetry | None = None
     try:
         telemetry = await _telemetry(running, config, session.journal, tape)
-        connected = await _unless(stop, _connect(running))
+        connected = await _unless(stop, connecting.connect())
         _tune_collector()
         started = time.monotonic()
         if connected:
             running.phase, running.started = "trading", started
-            _begin(running, config)
+            connecting.begin()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), config.seconds or None)
         running.phase = "stopping"
         runtime.stop_requested("interrupted" if stop.is_set() else "time is over")
         await _quiet(runtime)
         seconds = time.monotonic() - started
-        running.missing = _never_up(running)
+        running.missing = connecting.never_up()
     finally:
+        await connecting.close()
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
@@ -168,13 +167,6 @@ async def _trade(session: Session, clock: Clock, lab: Lab | None, wishes: Wishes
     summary = summarise(running, session, seconds=seconds)
     _keep_summary(session, summary)
     return summary
-
-
-def _begin(running: Running, config: RunConfig) -> None:
-    markets = [(v.name, m) for v in config.venues for m in v.in_markets]
-    at = running.runtime.clock.now()
-    running.desk.begin(markets, at)
-    running.runtime.poke(at)
 
 
 def _background(
@@ -204,6 +196,9 @@ async def _taken_up(runtime: Runtime, wishes: Wishes) -> None:
         at = runtime.clock.now()
         runtime.desk.event(ClutchReleased(at=at, by=wishes.accept))
         runtime.poke(at)
+        clutch = runtime.desk.engine.clutch
+        if clutch and wishes.tell is not None:
+            wishes.tell(f"accepted by {wishes.accept}, but the clutch is open still: {clutch}")
 
 
 def _keys(config: RunConfig, lab: Lab | None) -> dict[str, Credentials | None]:
@@ -319,31 +314,13 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
         await asyncio.gather(task, asked, return_exceptions=True)
 
 
-async def _connect(running: Running) -> None:
-    """Until every line is up and every book known; go on after a while with what there is."""
-    gateways = running.gateways
-    await asyncio.gather(*(g.prepare() for g in gateways))
-    await asyncio.gather(*(g.open() for g in gateways))
-    deadline = time.monotonic() + SETTLE_TIMEOUT_S
-    while not all(g.settled for g in gateways):
-        if time.monotonic() > deadline:
-            running.missing = [m for g in gateways for m in g.unsettled()]
-            log.warning("starting although not all is ready", missing=running.missing)
-            return
-        await asyncio.sleep(0.02)
-
-
-def _never_up(running: Running) -> list[str]:
-    """What was missing when trading began, and still is."""
-    now = [m for g in running.gateways for m in g.unsettled()]
-    return [m for m in running.missing if m in now]
-
-
 async def _quiet(runtime: Runtime) -> None:
     """Wait until nothing is in flight or held; but a little where nothing may be sent."""
     began, engine = time.monotonic(), runtime.desk.engine
     while not engine.quiet:
         patience = SEALED_TIMEOUT_S if runtime.sealed else STOP_TIMEOUT_S
+        if engine.waits_for_venues:
+            patience = AWAY_TIMEOUT_S
         if time.monotonic() - began > patience:
             report = engine.report
             log.error("stopped with legs", groups=report.groups(), holdings=report.holdings())

@@ -1,6 +1,7 @@
 """The summary of a run: the shape that scripts rely on (docs/cli.md)."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from typing import Protocol
 
 import msgspec
@@ -45,6 +46,18 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     ms: int  # until all of it was known, milliseconds
 
 
+class FundingOfDay(msgspec.Struct, frozen=True, kw_only=True):
+    """What one instrument settled on one UTC day, in its own asset."""
+
+    day: str
+    instrument: str
+    asset: str
+    settlements: int
+    booked: str
+    expected: str  # of those that something was expected of
+    surprise: str  # booked beyond what was expected
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Money is text: exact decimals in the reporting asset."""
 
@@ -73,6 +86,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     missing: list[str] = []  # sockets and books that never came up: not everything was traded
     start: int = 1  # of the session; orders, fills and profit are those of all its starts
     recovery: Recovery | None = None  # how this start took up what the one before left
+    pnl_by_day: dict[str, dict[str, str]] = {}  # by UTC day, the causes that are not zero
+    funding_by_day: list[FundingOfDay] = []
+    transferred: dict[str, str] = {}  # "venue/wallet/asset" to what came in, or went out
 
 
 def quantile(values: Sequence[int], share: float) -> int | None:
@@ -90,6 +106,41 @@ def earned(profit: Mapping[str, Money]) -> Money:
         if cause != CURRENCY:
             total = EXACT.add(total, amount)
     return total
+
+
+def pnl_by_day(report: Report) -> dict[str, dict[str, str]]:
+    return {
+        _date(day): {cause: plain(amount) for cause, amount in causes.items() if amount}
+        for day, causes in report.profit_by_day().items()
+        if any(causes.values())
+    }
+
+
+def funding_by_day(report: Report) -> list[FundingOfDay]:
+    return [
+        FundingOfDay(
+            day=_date(of.day),
+            instrument=of.instrument,
+            asset=of.asset,
+            settlements=of.settlements,
+            booked=plain(of.booked),
+            expected=plain(of.expected),
+            surprise=plain(of.surprise),
+        )
+        for of in sorted(report.funding_by_day(), key=lambda of: (of.day, of.instrument))
+    ]
+
+
+def transferred(report: Report) -> dict[str, str]:
+    return {
+        "/".join(purse): plain(amount)
+        for purse, amount in report.transferred().items()
+        if amount
+    }
+
+
+def _date(day: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
 
 
 def microseconds(nanos: int | None) -> float | None:
@@ -163,4 +214,7 @@ def summarise(running: Run, session: Session, *, seconds: float) -> Summary:
         missing=running.missing,
         start=session.start,
         recovery=_recovery(report),
+        pnl_by_day=pnl_by_day(report),
+        funding_by_day=funding_by_day(report),
+        transferred=transferred(report),
     )

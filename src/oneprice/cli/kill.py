@@ -73,9 +73,15 @@ def _print(report: KillReport, directory: Path) -> None:
 def release(
     session: Annotated[Path, typer.Option(help="Which one.")],
     by: Annotated[str, typer.Option(help="Your name: you have looked, the venues are right.")],
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep what a flatten has not closed yet: it ends.")
+    ] = False,
 ) -> None:
-    """Close the clutch of a running trader: the venues' statements are accepted."""
+    """Close the clutch of a running trader: the venues' statements are accepted.
+
+    Refused while a flatten is under way, which goes on, unless what is left is to be kept.
+    """
     quiet_logs()
     if not by.strip():
         raise ConfigError("--by: found nothing, expected a name")
-    say(f"session {session}: {asyncio.run(sign(session, by.strip()))}")
+    say(f"session {session}: {asyncio.run(sign(session, by.strip(), keep=keep))}")

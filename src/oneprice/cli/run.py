@@ -139,6 +139,7 @@ async def _run(
         stop=stop,
         look=screen.show if screen is not None else None,
         recovered=lambda told: _tell(told, screen),
+        tell=lambda line: _show(line, screen),
         accept=accept,
     )
 
@@ -152,10 +153,14 @@ def _tell(told: Recovered, screen: Screen | None) -> None:
     if told.differences:
         lines.append("the clutch is open: --accept NAME takes the venues' word for it")
     for line in lines:
-        if screen is not None and screen.live:
-            screen.write(f"oneprice: {line}\n")
-        else:
-            complain(line)
+        _show(line, screen)
+
+
+def _show(line: str, screen: Screen | None) -> None:
+    if screen is not None and screen.live:
+        screen.write(f"oneprice: {line}\n")
+    else:
+        complain(line)
 
 
 def _new_directory() -> Path:

@@ -16,6 +16,7 @@ from oneprice.cli.scene import Row, rows, scene
 from oneprice.core.ledger import CURRENCY
 
 NOTES_KEPT = 50
+DAYS_SHOWN = 7  # of profit and funding at the end of a run; --json has all
 CLOSE_PATIENCE_S = 1.0
 
 _HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
@@ -108,6 +109,7 @@ def print_summary(summary: Summary) -> None:
         "earned": _money(summary.earned),
         "new prices of coins held": _money(summary.pnl.get(CURRENCY, "0")),
         "equity change": _money(summary.equity_change),
+        **_by_day(summary),
         "ledger residual": summary.ledger_residual,
         "resyncs, reconnects": f"{summary.resyncs}, {summary.reconnects}",
         "rejected frames": _list(summary.rejected_frames),
@@ -119,6 +121,27 @@ def print_summary(summary: Summary) -> None:
     for name, value in figures.items():
         table.add_row(name, value)
     console.print(table)
+
+
+def _by_day(summary: Summary) -> dict[str, str]:
+    """Days, settlements and transfers, where there is something to say of them."""
+    found: dict[str, str] = {}
+    days = summary.pnl_by_day
+    for day in list(days)[-DAYS_SHOWN:] if len(days) > 1 else []:
+        whole = sum(map(Decimal, days[day].values()), Decimal(0))
+        causes = ", ".join(f"{cause} {_money(n)}" for cause, n in days[day].items())
+        found[f"on {day}"] = f"{_money(str(whole))}: {causes}"
+    shown = sorted({one.day for one in summary.funding_by_day})[-DAYS_SHOWN:]
+    for one in summary.funding_by_day:
+        if one.day in shown:
+            told = f"{one.booked} {one.asset} in {one.settlements}"
+            beyond = f", {one.surprise} beyond what was expected"
+            name = f"funding {one.day} {one.instrument}"
+            found[name] = told + (beyond if Decimal(one.surprise) else "")
+    for purse, amount in summary.transferred.items():
+        venue, wallet, asset = purse.rsplit("/", 2)
+        found[f"transferred {venue} {wallet} {asset}"] = f"{Decimal(amount):+f}"
+    return found
 
 
 def _money(amount: str) -> str:

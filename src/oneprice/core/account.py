@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+import msgspec
+
 from oneprice.core.ledger import WHOLE_DIGITS_MAX
 from oneprice.core.strategy import Fees
 from oneprice.model.events import (
     BalanceReported,
     FeesReported,
+    FillsTold,
     OrderFilled,
     PositionReported,
+    StatementTold,
 )
 from oneprice.model.instrument import Instrument
 from oneprice.model.settings import EngineSettings
@@ -33,6 +37,7 @@ class Accounts:
         self.checked_at: dict[MarketKey, Nanos] = {}  # for the first time
         self.told_at: dict[MarketKey, Nanos] = {}  # in full, lately
         self.accepted: dict[InstrumentId, Nanos] = {}  # when a person took the venue's position
+        self.ahead_ms: dict[str, int] = {}  # how far each venue's clock is ahead of ours, at least
 
     def hear(self, event: FeesReported | BalanceReported | PositionReported) -> bool:
         """Keep a statement; True where it is news."""
@@ -53,8 +58,18 @@ class Accounts:
                 return before is None or before.total != event.total
             case PositionReported():
                 held = self.positions.get(event.instrument)
-                self.positions[event.instrument] = event
+                self.positions[event.instrument] = _completed(event, held)
                 return held is None or held.lots != event.lots
+
+    def recount(self, instrument: InstrumentId, times: int) -> None:
+        """One lot of before is so many from now on."""
+        told = self.positions.get(instrument)
+        if told is not None:
+            lots = Lots(told.lots * times)
+            # Where its price counts other units from now on, the old one would mislead.
+            self.positions[instrument] = msgspec.structs.replace(
+                told, lots=lots, liquidation=None
+            )
 
     def fees(self, instrument: Instrument) -> Fees | None:
         known = self._fees_of.get(instrument.id)
@@ -85,13 +100,39 @@ class Accounts:
         found = [m for v, m in self.markets if v == venue and self.wallet_of(v, m) == wallet]
         return found or [m for v, m in self.markets if v == venue]
 
-    def counts(self, fill: OrderFilled, instrument: Instrument) -> bool:
-        """Whether a fill of nobody's order changes what was opened; one from before is in it."""
+    def wallet_is(self, venue: str, market: str, wallet: str) -> None:
+        """What was relied on once: new settings do not move what was booked by old ones."""
+        self._wallet_of[venue, market] = wallet
+
+    # Clocks ------------------------------------------------------------------------------
+
+    def hear_clock(self, event: FillsTold | StatementTold) -> bool:
+        """A complete answer is as old as its question, at least. True where a venue tells its
+        clock for the first time."""
+        if event.until_ms <= event.since_ms:
+            return False  # no more than we asked
+        first = event.venue not in self.ahead_ms
+        ahead = event.until_ms - event.at // MILLI
+        self.ahead_ms[event.venue] = max(self.ahead_ms.get(event.venue, ahead), ahead)
+        return first
+
+    def is_before(self, venue: str, venue_ms: int, moment: Nanos) -> bool | None:
+        """Whether a venue says of something that it was before a moment of ours; None while
+        that may be its clock, which is behind ours, and has not been told yet."""
+        ahead = self.ahead_ms.get(venue)
+        if not 0 < venue_ms < moment // MILLI + (ahead or 0):
+            return False
+        return True if ahead is not None else None
+
+    def counts(self, fill: OrderFilled, instrument: Instrument) -> bool | None:
+        """Whether a fill of nobody's order changes what was opened: one from before is in it.
+        None while nobody can know."""
         checked = self.checked_at.get((instrument.venue, instrument.market))
         if checked is None or not self.is_checked(instrument):
             return False
         opened = max(checked, self.accepted.get(instrument.id, checked))
-        return not 0 < fill.venue_ms < opened // MILLI
+        before = self.is_before(instrument.venue, fill.venue_ms, opened)
+        return None if before is None else not before
 
     def lots(self, instrument: InstrumentId) -> Lots | None:
         """A position as its venue last told it; None where it never did."""
@@ -101,3 +142,15 @@ class Accounts:
     def reported(self, key: WalletKey) -> Decimal | None:
         told = self.balances.get(key)
         return None if told is None else told.total
+
+
+def _completed(told: PositionReported, before: PositionReported | None) -> PositionReported:
+    """With what an earlier statement said of the same side, where this one is silent: some
+    streams tell the size alone."""
+    if before is None or told.lots * before.lots <= 0:
+        return told
+    if told.liquidation is not None and told.adl_rank is not None:
+        return told
+    rank = before.adl_rank if told.adl_rank is None else told.adl_rank
+    liquidation = before.liquidation if told.liquidation is None else told.liquidation
+    return msgspec.structs.replace(told, liquidation=liquidation, adl_rank=rank)

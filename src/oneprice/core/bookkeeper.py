@@ -1,7 +1,7 @@
 """The bookkeeper: turns fills, settlements and statement lines into postings of their group."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -135,6 +135,11 @@ class Bookkeeper:
         self.found: list[Discrepancy] = []
         self.corrected: list[Correction] = []
         self.muted = False  # in a recall corrections come from the record
+        self._early: list[FundingBooked] = []  # from before the opening by a clock never told
+        # Since when the ledger keeps an asset of a wallet, if it does; and who knows whether a
+        # record is booked as part of what a person accepted: purse, amount, time, record.
+        self.opened_at: Callable[[WalletKey], Nanos | None] = lambda _: None
+        self.explain: Callable[[WalletKey, Money, int, str], None] = lambda *_: None
 
     # Groups --------------------------------------------------------------------------------
 
@@ -215,6 +220,10 @@ class Bookkeeper:
             return ZERO
         return fill.fee
 
+    def awaits_fee(self, fill: OrderFilled) -> bool:
+        """Whether this is the fee of a fill that was booked by our tier."""
+        return fill.fee_known and (fill.instrument, fill.fill_id, fill.side) in self._estimates
+
     def correct_fee(self, fill: OrderFilled) -> tuple[Money, Asset] | None:
         """The fee of a fill that was booked by our tier is told now: book the difference, once.
 
@@ -256,13 +265,36 @@ class Bookkeeper:
         if listed is None or not self._accounts.is_checked(listed):
             return False
         wallet = self._accounts.wallet_of(listed.venue, listed.market)
-        opened_ms = self._accounts.checked_at[listed.venue, listed.market] // MILLI
-        if 0 < event.venue_ms < opened_ms:
-            return False
+        opened = self.opened_at((listed.venue, wallet, event.asset))
+        if opened is None:
+            return False  # what the wallet holds when it is opened has it
+        before = self._accounts.is_before(listed.venue, event.venue_ms, opened)
+        if before is None:
+            self._early.append(event)
+            del self._early[:-RECORDS_KEPT]
+        return before is False and self._settle(event, listed, wallet)
+
+    def clock_told(self, venue: str) -> bool:
+        """A venue's clock is known from now on, and so what was before the opening. True where
+        something was not."""
+        early, self._early = self._early, []
+        booked = False
+        for event in early:
+            listed = self._market.known_instrument(event.instrument)
+            wallet = self._accounts.wallet_of(listed.venue, listed.market)
+            opened = self.opened_at((listed.venue, wallet, event.asset))
+            if listed.venue != venue or opened is None:
+                self._early.append(event)
+            elif not self._accounts.is_before(venue, event.venue_ms, opened):
+                booked |= self._settle(event, listed, wallet)
+        return booked
+
+    def _settle(self, event: FundingBooked, listed: Instrument, wallet: str) -> bool:
         account: Account = ("venue", listed.venue, wallet)
         lots = self._ledger.lots(listed.id)
         try:
             check_bookable(event.amount, "amount")
+            self._explain((listed.venue, wallet, event.asset), event)
             shares = self._holdings.share(event.instrument, event.amount)
             self._ledger.gain(FUNDING, account, event.asset, shares)
         except (CannotBook, ArithmeticError) as error:
@@ -322,6 +354,7 @@ class Bookkeeper:
         account: Account = ("venue", event.venue, event.wallet)
         try:
             check_bookable(event.amount, "amount")
+            self._explain((event.venue, event.wallet, event.asset), event)
             if event.kind == "transfer":
                 self._ledger.transfer(account, event.asset, event.amount)
                 self._ledger.value_openings(self._market.noted_rate)
@@ -330,6 +363,11 @@ class Bookkeeper:
                 self._ledger.gain(cause, account, event.asset, self._shares(event))
         except (CannotBook, ArithmeticError) as error:
             self._cannot_book(f"{event.venue}/{event.wallet} line {event.record_id}", error)
+
+    def _explain(self, purse: WalletKey, record: FundingBooked | StatementLine) -> None:
+        """What a person accepted may have this record already; in a recall that is recorded."""
+        if not self.muted:
+            self.explain(purse, record.amount, record.venue_ms, record.record_id)
 
     def _shares(self, event: StatementLine) -> Sequence[tuple[str, Money]]:
         """Whose a line is: of who holds its instrument, or owes the coin that bears interest."""

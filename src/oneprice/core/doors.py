@@ -15,10 +15,10 @@ from oneprice.core.cursor import FillCursor
 from oneprice.core.ledger import LOTS, Account
 from oneprice.core.legs import State
 from oneprice.core.orders import Heard, Order, OrderMessage, Orders
-from oneprice.core.plausible import Plausible
+from oneprice.core.plausible import EXPECTED, Plausible, subject_of
 from oneprice.core.reconcile import Reconcile
-from oneprice.core.record import Record
-from oneprice.core.regrid import recounted, regrid
+from oneprice.core.record import Record, WalletKnown
+from oneprice.core.regrid import finer, recounted, regrid
 from oneprice.core.repairs import Group
 from oneprice.core.report import Report
 from oneprice.core.sight import Parts, Sight
@@ -32,9 +32,11 @@ from oneprice.model.units import ZERO, Asset, Lots, Money
 
 # What a venue says of us rather than of one order: the next one would fare no better, and each
 # would cost what it takes to give the other leg back.
-HOPELESS = ("bad_key", "bad_signature", "no_permission", "position_mode")
+HOPELESS = ("bad_key", "bad_signature", "no_permission", "position_mode", ev.NOT_SAID)
 
 RATE = ("rate_limited", "banned")
+ROUNDED_KEPT = 1_000  # sizes that were named as none of ours
+EARLY_KEPT = 10_000  # fills of nobody's orders that wait for their venue's clock
 
 Door = Callable[[Any], list[AnyCommand]]
 
@@ -64,6 +66,7 @@ class Doors:
     """Applies facts to orders, groups, holdings, ledger and statements."""
 
     def __init__(self, parts: Parts, clerks: Clerks, wake: Wake, legs: LegSettings) -> None:
+        self._parts = parts
         self._market = parts.market
         self._accounts = parts.accounts
         self._groups = parts.groups
@@ -80,6 +83,8 @@ class Doors:
         self._report = clerks.report
         self._wake = wake
         self._legs = legs
+        self._early: list[ev.OrderFilled] = []  # from before the opening by a clock never told
+        self._rounded: dict[str, None] = {}  # sizes that are none of ours, as they were named
         self.muted = False
 
     def by_kind(self) -> Mapping[type, Door]:
@@ -104,7 +109,7 @@ class Doors:
             ev.KeyReported: self._term,
             ev.AccountChecked: self._account_checked,
             ev.FillsTold: self._fills_told,
-            ev.StatementLine: self._reconcile.line,
+            ev.StatementLine: self._statement_line,
             ev.StatementTold: self._statement_told,
         }
 
@@ -114,7 +119,12 @@ class Doors:
         counted = True
         if isinstance(event, ev.OrderFilled):
             listed = self._market.instrument(event.instrument)
-            counted = listed is not None and self._accounts.counts(event, listed)
+            known = listed is not None and self._accounts.counts(event, listed)
+            if known is None and self._orders.get(event.order_id) is None:
+                self._early.append(event)
+                del self._early[:-EARLY_KEPT]
+                return []
+            counted = bool(known)
         heard = self._orders.hear(event, strangers_count=counted)
         commands = heard.commands
         if isinstance(event, ev.OrderFilled):
@@ -127,9 +137,14 @@ class Doors:
         if heard.order.settled:
             self._wake.news = True  # a holding may wait for its last order before it can go
         commands = commands + self._groups.changed(heard.order)
+        if isinstance(event, ev.OrderAccepted) and event.live:
+            commands += self._groups.unwanted(heard.order)
         venue = heard.order.instrument.partition(":")[0]
-        if isinstance(event, ev.OrderAccepted | ev.OrderFilled):
+        # A fill that is told once more, or an order that ended long ago, says nothing of today.
+        if heard.counts or (isinstance(event, ev.OrderAccepted) and not heard.order.settled):
             self._sight.took_an_order(venue)
+        if isinstance(event, ev.OrderUncertain) and event.reason == ev.NOT_SAID:
+            self._record.open_clutch(f"order {event.order_id}: cannot be asked for, see the log")
         if isinstance(event, ev.OrderRefused):
             if event.reason in RATE:
                 self._sight.refused_for_rate(venue)
@@ -152,9 +167,7 @@ class Doors:
 
     def _contradicts(self, event: OrderMessage, expected: str, found: str) -> None:
         kind = "fill" if isinstance(event, ev.OrderFilled) else "order"
-        subject = event.order_id
-        if isinstance(event, ev.OrderFilled) and not subject:
-            subject = f"{event.instrument} {event.fill_id}"
+        subject = subject_of(event) if isinstance(event, ev.OrderFilled) else event.order_id
         self._record.differs(
             Discrepancy(
                 at=event.at, kind=kind, subject=subject, expected=expected, found=found
@@ -165,13 +178,17 @@ class Doors:
         """Book a fill that counts, or the true fee of one that was booked with an estimate."""
         if not (heard.counts or heard.again or heard.adopted):
             return []
+        if heard.again and not self._books.awaits_fee(event):
+            return []
         lie = self._plausible.fee_lie(event)
+        if lie and not self._plausible.is_named(event):
+            self._plausible.named(event)
+            self._contradicts(event, EXPECTED, lie)
         if heard.again:
-            if event.fee_known and not lie:
+            if not lie:
                 self._correct_fee(event, heard.order)
             return []
         if lie:
-            self._contradicts(event, "a fee that can be true", lie)
             asset = self._market.known_instrument(event.instrument).settle
             event = msgspec.structs.replace(event, fee=ZERO, fee_asset=asset, fee_known=False)
         if heard.counts:
@@ -206,6 +223,11 @@ class Doors:
         if not new:
             return []
         rest = self._groups.struck(msgspec.structs.replace(event, lots=Lots(abs(new))))
+        legs = [leg for h in self._holdings.of("") for leg in h.legs if leg.lots * rest < 0]
+        held = sum(abs(leg.lots) for leg in legs if leg.instrument == event.instrument)
+        if abs(rest) > held:
+            loose = Lots(abs(rest) - held)
+            self._groups.struck(msgspec.structs.replace(event, lots=loose), begun=True)
         return self._holdings.struck(event.instrument, rest, event.ticks)
 
     def believed(self, difference: Discrepancy) -> list[AnyCommand]:
@@ -235,12 +257,12 @@ class Doors:
         """Whether a venue counts anew what something of ours is counted in. Our books go on as
         they began: by another size they would show profit and positions that nobody made."""
         known = self._market.instrument(listed.id)
-        if known is None or _size_of(known) == _size_of(listed):
-            return False
+        if known is None or _size_of(known) == _size_of(listed) or finer(known, listed):
+            return False  # the same, or so many for one of before: that is counted anew
         if listed.id not in self._report.at_stake() and not self._ledger.lots(listed.id):
             return False
         told = self._sight.resized.get(listed.id, known)
-        self._sight.resized[listed.id] = listed
+        self._market.resize(listed)
         if _size_of(told) != _size_of(listed):
             self._record.differs(
                 Discrepancy(
@@ -257,9 +279,9 @@ class Doors:
         """A venue describes an instrument; True where a strategy may want to know."""
         known = self._market.instrument(listed.id)
         self._sight.resized.pop(listed.id, None)
-        anew = known is not None and (known.tick, known.lot) != (listed.tick, listed.lot)
+        anew = known is not None and _grid_of(known) != _grid_of(listed)
         if known is not None and anew:
-            regrid(self._orders, self._groups, known, listed)
+            regrid(self._orders, self._parts, known, listed)
         news = self._market.hear(ev.InstrumentListed(at=self._market.now, instrument=listed))
         if anew and not self.muted:
             self._record.describe(listed.id)
@@ -273,13 +295,44 @@ class Doors:
         name = order.instrument if order is not None else getattr(event, "instrument", "")
         told = self._sight.resized.get(name)
         known = self._market.instrument(name)
-        return event if told is None or known is None else recounted(event, told, known)
+        if told is None or known is None:
+            return event
+        counted, found = recounted(event, told, known)
+        subject = f"{name} {type(event).__name__} {getattr(event, 'fill_id', '')}".strip()
+        if found and f"{subject} {found}" not in self._rounded:
+            self._rounded[f"{subject} {found}"] = None
+            if len(self._rounded) > ROUNDED_KEPT:
+                del self._rounded[next(iter(self._rounded))]
+            expected = f"whole lots as of {_size_of(known)}"
+            self._record.differs(
+                Discrepancy(
+                    at=event.at, kind="size", subject=subject, expected=expected, found=found
+                )
+            )
+        return counted
 
     def released(self) -> None:
         """A person closed the clutch: what was given up may be tried again."""
         self._holdings.forgive()
 
+    def _clock_told(self, event: ev.FillsTold | ev.StatementTold) -> list[AnyCommand]:
+        """Once a venue's clock is known, so is what was before the opening by it."""
+        if not self._accounts.hear_clock(event):
+            return []
+        if self._books.clock_told(event.venue):
+            self._wake.news = self._wake.rewire = True
+        early, self._early = self._early, []
+        commands: list[AnyCommand] = []
+        for fill in early:
+            if fill.instrument.startswith(event.venue + ":"):
+                commands += self._order_message(fill)
+            else:
+                self._early.append(fill)
+        return commands
+
     def _fills_told(self, event: ev.FillsTold) -> list[AnyCommand]:
+        commands = self._clock_told(event)
+        self._note()
         gap = self._cursor.told(event)
         if gap:
             where = f"{event.venue}:{event.market}"
@@ -288,7 +341,7 @@ class Doors:
                     at=event.at, kind="fill", subject=where, expected="every fill", found=gap
                 )
             )
-        return []
+        return commands
 
     def _change_refused(self, event: ev.CancelRefused | ev.AmendRefused) -> list[AnyCommand]:
         order = self._orders.get(event.order_id)
@@ -310,8 +363,7 @@ class Doors:
         """A group has reached its end: what it left becomes a holding, or dust."""
         done = self._holdings.ended(group)
         for alarm in self._holdings.alarms:
-            self._record.decide(alarm)
-            self._record.open_clutch(f"{alarm.kind} of {alarm.subject}: {alarm.text}")
+            self._record.alarm(alarm, halts=True)
         self._holdings.alarms.clear()
         self._books.done(done)
         self._report.ended(group.state)
@@ -365,6 +417,7 @@ class Doors:
     def _funding_booked(self, event: ev.FundingBooked) -> list[AnyCommand]:
         if self._books.funding(event):
             self._wake.news = self._wake.rewire = True
+        self._note()
         return []
 
     def _fees(self, event: ev.FeesReported) -> list[AnyCommand]:
@@ -385,19 +438,34 @@ class Doors:
         self._terms.hear(event)
         return []
 
+    def _statement_line(self, event: ev.StatementLine) -> list[AnyCommand]:
+        commands = self._reconcile.line(event)
+        self._note()
+        return commands
+
     def _statement_told(self, event: ev.StatementTold) -> list[AnyCommand]:
-        commands = self._reconcile.told(event)
-        statements, books = self._reconcile.statements, self._books
-        for note in (*statements.notes, *books.corrected):
+        commands = [*self._clock_told(event), *self._reconcile.told(event)]
+        self._note()
+        return commands
+
+    def _note(self) -> None:
+        """Record what was concluded from records of the venue, behind them."""
+        statements, acceptances = self._reconcile.statements, self._reconcile.acceptances
+        for note in (*statements.notes, *self._books.corrected, *acceptances.notes):
             self._record.note(note)
         statements.notes.clear()
-        books.corrected.clear()
-        return commands
+        self._books.corrected.clear()
+        acceptances.notes.clear()
 
     def _account_checked(self, event: ev.AccountChecked) -> list[AnyCommand]:
         self._wake.news = self._wake.rewire = True
         self._accounts.told_at[event.venue, event.market] = event.at
+        key = (event.venue, event.market)
+        first = not self._accounts.markets.get(key)
         commands = self._reconcile.checked(event)
+        if first:
+            wallet = self._accounts.wallet_of(*key)
+            self._record.note(WalletKnown(at=event.at, venue=key[0], market=key[1], wallet=wallet))
         return commands + self._terms.checked((event.venue, event.market))
 
 
@@ -405,6 +473,10 @@ def _size_of(listed: Instrument) -> str:
     """All that says how much a lot is, and what it pays."""
     per = f"{listed.lot} x {listed.contract_value} {listed.base} x {listed.multiplier}"
     return f"{per}, {listed.payoff.name.lower()} in {listed.settle}"
+
+
+def _grid_of(listed: Instrument) -> tuple[Decimal, str]:
+    return listed.tick, _size_of(listed)
 
 
 def _went_wrong(group: Group) -> bool:

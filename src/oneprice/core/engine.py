@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
+from oneprice.core.acceptance import OpeningAccepted
 from oneprice.core.account import Accounts, MarketKey
 from oneprice.core.alarms import Alarms
 from oneprice.core.bookkeeper import Bookkeeper
 from oneprice.core.cursor import FILLS_TIMER, FillCursor
 from oneprice.core.doors import Clerks, Door, Doors, Wake
+from oneprice.core.flatten import left_to_flatten
 from oneprice.core.gate import DEFAULT_RULES, Approved, Gate
 from oneprice.core.groups import GROUP_TIMER, Groups
 from oneprice.core.holdings import Holdings
@@ -18,7 +20,7 @@ from oneprice.core.orders import ASK_TIMER, Orders
 from oneprice.core.plausible import Plausible
 from oneprice.core.recall import Recall
 from oneprice.core.reconcile import AUDIT_TIMER, CHECK_TIMER, Reconcile
-from oneprice.core.record import DayBegan, OpeningAccepted, Record
+from oneprice.core.record import DayBegan, Record
 from oneprice.core.recovery import RECOVERY_TIMER, Recovery
 from oneprice.core.rehearsal import Rehearsal
 from oneprice.core.report import Report
@@ -166,8 +168,11 @@ class Engine:
         self._owed += self._groups.remind()
         self._wake.news = True
 
-    def begin(self, at: Nanos, markets: Sequence[tuple[str, str]] = ()) -> list[AnyCommand]:
-        """Ask about accounts before any book is there; turns ask about the rest by themselves."""
+    def begin(
+        self, at: Nanos, markets: Sequence[MarketKey] = (), away: Sequence[str] = ()
+    ) -> list[AnyCommand]:
+        """Ask about accounts before any book is there; turns ask about the rest by themselves.
+        After a restart some venues may be away: they are begun by further calls."""
         assert at >= self._market.now, "time runs forward"
         self._market.now = at
         if not self._settings.trading:
@@ -179,10 +184,7 @@ class Engine:
         for venue in dict.fromkeys(venue for venue, _ in markets):
             commands += self._terms.begin(venue)
         self._wake.news = True
-        return commands + self._work(self._begin_recovery, markets)
-
-    def _begin_recovery(self, markets: Sequence[MarketKey]) -> list[AnyCommand]:
-        return self._recovery.begin(markets)
+        return commands + self._work(partial(self._recovery.begin, markets), away)
 
     def _ask(self, markets: Iterable[MarketKey]) -> list[AnyCommand]:
         commands: list[AnyCommand] = []
@@ -194,10 +196,6 @@ class Engine:
     def drain_record(self) -> list[Event | Decision]:
         """Facts and decisions since the last call, in order; see core.record."""
         return self._record.drain()
-
-    def drain_decisions(self) -> list[Decision]:
-        """The decisions among them, for whoever wants no facts."""
-        return [item for item in self._record.drain() if isinstance(item, Decision)]
 
     @property
     def now(self) -> Nanos:
@@ -213,11 +211,17 @@ class Engine:
         """Nothing is in flight, and after a stop nothing is left to close."""
         if self._groups.living or self._orders.unsettled():
             return False
-        if self._sight.flattening or (
-            self._sight.stopping and self._settings.on_stop == "close"
-        ):
-            return not self._holdings.of("")
-        return True
+        return not (self._is_closing and self._holdings.of(""))
+
+    @property
+    def _is_closing(self) -> bool:
+        stopping = self._sight.stopping and self._settings.on_stop == "close"
+        return self._sight.flattening or stopping
+
+    @property
+    def waits_for_venues(self) -> bool:
+        """All that is in flight is so because of venues that are away after a restart."""
+        return self._recovery.waits_for_venues(closing=self._is_closing)
 
     # Turns -------------------------------------------------------------------------------
 
@@ -243,6 +247,10 @@ class Engine:
         if self._settings.legs.half_filled != "hold":
             commands += self._close(self._holdings.broken(), "leg_lost")
         commands += self._close(self._holdings.leaving(), "delisting")
+        for danger in self._sight.margin.dangers(self._holdings.of("")):
+            if danger.alarm is not None:
+                self._record.alarm(danger.alarm, halts=danger.halts)
+            commands += self._close((danger.holding,), danger.reason)
         if self._sight.clutch or self._sight.stopping:
             commands += self._groups.pull_resting()
         if self._sight.stopping and self._settings.on_stop == "close":
@@ -457,15 +465,21 @@ class Engine:
         return commands
 
     def _clutch_released(self, event: ev.ClutchReleased) -> list[AnyCommand]:
-        """A person's act: the venues' statements are accepted, new risk is allowed again."""
+        """A person's act: the venues' statements are accepted, new risk is allowed again; but a
+        flatten that is under way goes on, and is not ended by the way."""
         for account, asset, amount in self._reconcile.accept():
             note = OpeningAccepted(at=event.at, account=account, asset=asset, amount=amount)
             self._record.note(note)
             self._facts.accepted(account, asset, amount)
+        left = ""
+        if self._sight.flattening and not event.keeps:
+            left = left_to_flatten(self._groups, self._orders, self._holdings)
         self._facts.released()
         self._terms.accept()
         self._sight.clutch = ""
-        self._sight.flattening = False
+        self._sight.flattening = bool(left)
+        if left:
+            self._record.open_clutch(f"a flatten is under way: {left}", flattening=True)
         self._wake.news = self._wake.rewire = True
         return []
 

@@ -10,12 +10,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
+from oneprice.core.attempts import Attempts, count, first_legs
+from oneprice.core.away import Away
 from oneprice.core.gate import Approved
 from oneprice.core.legs import TABLE, Action, Signal, State
 from oneprice.core.market import Market
 from oneprice.core.orders import Order, Orders
-from oneprice.core.repairs import Group, Repair, Repairs, by_the_venue
-from oneprice.core.strategy import Alarmed, GroupMoved, GroupReport, Intent, IntentLeg
+from oneprice.core.repairs import Group, Repair, Repairs, add_fill, by_the_venue, correct_fee
+from oneprice.core.strategy import Alarmed, GroupMoved, Intent, IntentLeg
 from oneprice.core.unhedged import UNHEDGED_TIMER, Unhedged
 from oneprice.model.commands import (
     AnyCommand,
@@ -27,7 +29,7 @@ from oneprice.model.commands import (
     TimeInForce,
 )
 from oneprice.model.events import OrderFilled
-from oneprice.model.instrument import Instrument, Payoff
+from oneprice.model.instrument import Instrument
 from oneprice.model.settings import LegSettings
 from oneprice.model.units import (
     BPS,
@@ -72,7 +74,11 @@ class Groups:
         self.ended: list[Group] = []
         # As their venues describe them now, while we go on counting as we began: no order of
         # ours would say there what we mean.
-        self.resized: dict[InstrumentId, Instrument] = {}
+        self.resized: dict[InstrumentId, Instrument] = market.resized
+        self._attempts = Attempts(settings, market, self.resized)
+        self.away = Away()
+        # Venues that refused for rate and took no order since: until when, times in a row.
+        self.barred: dict[str, tuple[Nanos, int]] = {}
 
     # Beginning ---------------------------------------------------------------------------
 
@@ -83,11 +89,12 @@ class Groups:
     def begin(
         self, approved: Approved, group_id: str, carry: dict[Asset, Decimal]
     ) -> list[AnyCommand]:
-        """Send every leg at once; or the one that rests, which the others follow."""
+        """Send every leg at once; or one that rests, or is doubtful, which the others follow."""
         intent = approved.intent
         group = self.enter(intent, group_id, carry)
         rests = [leg for leg in intent.legs if leg.rests]
-        commands = [self._first_order(group, leg) for leg in rests or intent.legs]
+        first = rests or first_legs(intent.legs, self.barred)
+        commands = [self._first_order(group, leg) for leg in first]
         return [*commands, self._set_timer(group, intent.patience)]
 
     def enter(self, intent: Intent, group_id: str, carry: dict[Asset, Decimal]) -> Group:
@@ -127,6 +134,7 @@ class Groups:
     ) -> PlaceOrder:
         order = self._orders.place(command, touch, repair=repair)
         group.orders.append(order)
+        group.tried = [*group.attempt, order]
         group.attempt.append(order)
         return command
 
@@ -141,42 +149,29 @@ class Groups:
 
     def filled(self, order: Order, fill: OrderFilled) -> None:
         """Add one counted fill to what its order holds."""
-        listed = self._market.known_instrument(order.instrument)
-        sign = int(fill.side)
-        order.ticks_lots += fill.ticks * fill.lots
-        order.base += sign * listed.base_size(fill.ticks, fill.lots)
-        if listed.payoff is Payoff.SPOT:
-            order.quote -= sign * listed.notional(fill.ticks, fill.lots)
-            if fill.fee_asset == listed.base:
-                order.base_fee += fill.fee * listed.multiplier
-            elif fill.fee_asset == listed.quote:
-                order.quote -= fill.fee
+        add_fill(order, self._market.known_instrument(order.instrument), fill)
         group = self.living.get(order.group)
         if group is not None:
             group.news = True
 
     def correct_fee(self, order: Order, before: OrderFilled, fill: OrderFilled) -> None:
         """The fee of a fill was only estimated; what it took of the coin itself may differ."""
-        listed = self._market.known_instrument(order.instrument)
-        if listed.payoff is not Payoff.SPOT:
-            return
-        for told, sign in ((before, -1), (fill, 1)):
-            if told.fee_asset == listed.base:
-                order.base_fee += sign * told.fee * listed.multiplier
-            elif told.fee_asset == listed.quote:
-                order.quote -= sign * told.fee
+        correct_fee(order, self._market.known_instrument(order.instrument), before, fill)
 
-    def struck(self, fill: OrderFilled) -> int:
+    def struck(self, fill: OrderFilled, *, begun: bool = False) -> int:
         """The venue, or somebody, traded what an exit at work is about to: that part is done,
-        and another order for it would open the opposite. Signed lots that no exit wanted."""
+        and another order for it would open the opposite. Signed lots that no exit wanted.
+        `begun`: it took from what an entry at work has, which is given back from then on."""
         left = fill.lots
         for group in self.living.values():
-            for leg in group.intent.legs if group.intent.closes else ():
-                if leg.instrument != fill.instrument or leg.side is not fill.side:
+            for leg in group.intent.legs if bool(group.intent.closes) is not begun else ():
+                if leg.instrument != fill.instrument or (leg.side is fill.side) is begun:
                     continue
-                done = sum(o.filled for o in group.orders if o.instrument == leg.instrument)
-                lots = Lots(min(left, max(0, leg.lots - done)))
+                mine = (o for o in group.orders if o.instrument == leg.instrument)
+                done = sum(int(o.side) * o.filled for o in mine) * int(leg.side)
+                lots = Lots(min(left, max(0, done if begun else leg.lots - done)))
                 if lots:
+                    group.forced = group.forced or begun
                     left = Lots(left - lots)
                     listed = self._market.known_instrument(fill.instrument)
                     group.orders.append(by_the_venue(group.id, listed, fill, lots))
@@ -188,6 +183,7 @@ class Groups:
         if group is None:
             return []
         commands: list[AnyCommand] = []
+        self._attempts.settled(group, order)
         if group.news:
             group.news = False
             uneven = self._repairs.lopsided(group)
@@ -204,7 +200,12 @@ class Groups:
         if timer == group.hedge_timer:
             group.hedge_timer = ""
             return self._settle(group)
-        return self._hurry(group) if group.timer == timer else []
+        if group.timer != timer:
+            return []
+        if not group.paused and self.away.keeps(group):
+            # What became of its orders can be learnt there alone: that is no reason to give up.
+            return [self._set_timer(group, self._settings.pulling_ms * MILLI)]
+        return self._hurry(group)
 
     def _too_long(self, timer: str) -> list[AnyCommand]:
         """Legs have differed for long: tell, and later leave only the way back. An order whose
@@ -255,8 +256,8 @@ class Groups:
             if any(not order.settled for order in group.orders):
                 break
             if group.steps and group.attempt and not any(o.filled for o in group.attempt):
-                commands += self._wait(group) or self._pause(group)
-                break
+                commands += self._nothing_came(group)
+                continue
             commands += self._advance(group, self.signal_of(group))
         return commands
 
@@ -306,7 +307,7 @@ class Groups:
         before = group.state
         group.state, action = TABLE[before, signal]
         group.steps += 1
-        group.attempt = []
+        count(group, action)
         self.moves.append(
             GroupMoved(
                 at=self._market.now,
@@ -327,10 +328,8 @@ class Groups:
                 commands.append(self._set_timer(group, self._settings.pulling_ms * MILLI))
                 commands += self._pull(group)
             case Action.SEND_MISSING:
-                group.chases += 1
                 commands += self._repair(group, back=False)
             case Action.SEND_BACK:
-                group.unwinds += 1
                 commands += self._repair(group, back=True)
             case Action.NOTHING | Action.OPEN_CLUTCH:
                 if action is Action.NOTHING and (group.touched or not group.intent.closes):
@@ -347,20 +346,31 @@ class Groups:
                 commands += self._orders.ask(order, self._market.now)
         return commands
 
-    def _wait(self, group: Group) -> list[AnyCommand]:
-        """Nothing of it left for want of allowance: no attempt, but a while, and not for ever.
-        What can still be given back elsewhere does not wait for longer than goes unnoticed."""
-        waits = all(order.reason in ("rate_limited", "banned") for order in group.attempt)
-        most = self._settings.waits_max
-        if group.state is State.CHASING and not group.intent.closes:
-            most = min(most, self._settings.unhedged_alarm_ms // self._settings.wait_ms)
-        if not waits or group.waits >= most:
+    def unwanted(self, order: Order) -> list[AnyCommand]:
+        """An order is found to rest although it was pulled: its cancel was lost on the way, or
+        its venue let none in. Not after the first question, which a cancel may overtake."""
+        group = self.living.get(order.group)
+        pulled = group is None or group.state is State.PULLING
+        if order.settled or not pulled or not order.asking or order.asks < 2:
             return []
-        group.waits += 1
+        return [CancelOrder(order_id=order.id, instrument=order.instrument)]
+
+    def _nothing_came(self, group: Group) -> list[AnyCommand]:
+        """An attempt has found nothing. What never left was none: it is tried again after a
+        while, but what can be given back elsewhere is given back now."""
+        if not self._attempts.waits(group):
+            return self._pause(group)
+        if group.state is State.CHASING and self.signal_of(group) is Signal.SPENT:
+            return self._advance(group, Signal.SPENT)
+        group.paused, group.attempt = True, []
+        return [self._set_timer(group, self._settings.wait_ms * MILLI)]
+
+    def _rest(self, group: Group, span_ms: int) -> list[AnyCommand]:
+        """A pause after what was no attempt."""
         group.chases -= group.state is State.CHASING
         group.unwinds -= group.state is State.UNWINDING
         group.paused, group.attempt = True, []
-        return [self._set_timer(group, self._settings.wait_ms * MILLI)]
+        return [self._set_timer(group, span_ms * MILLI)]
 
     def _pause(self, group: Group) -> list[AnyCommand]:
         group.paused = True
@@ -375,18 +385,19 @@ class Groups:
     def _repair(self, group: Group, *, back: bool) -> list[AnyCommand]:
         commands: list[AnyCommand] = []
         for asset, delta in self.deltas(group).items():
-            # Giving back may leave less than a lot of the one leg that only the other can mend.
             repairs = self._repairs.of(group, asset, delta)
-            chosen = [r for r in repairs if r.back is back]
-            if back and not chosen:
-                chosen = repairs
-            for repair in chosen:
+            for repair in self._attempts.of(group, repairs, back=back):
                 command = self._order_for(group, repair)
                 if command is not None:
                     commands.append(command)
                     break
         if not commands:
-            return self._pause(group)
+            group.counted = Action.NOTHING
+            # Where what is left can only be mended at a venue that is away, that was no attempt.
+            if self.away.concerns(group):
+                return self._rest(group, self._settings.pulling_ms)
+            waits = self._attempts.waits_for_size(group, self.moves)
+            return self._rest(group, self._settings.wait_ms) if waits else self._pause(group)
         patience = self._settings.unwinding_ms if back else self._settings.chasing_ms
         return [*commands, self._set_timer(group, patience * MILLI)]
 
@@ -430,11 +441,24 @@ class Groups:
         for group in list(self.living.values()):
             group.forced = True
             group.news = group.news or restarted
+            if restarted:  # what was tried before met other circumstances
+                group.chases = group.unwinds = 0
+                group.kept_since = Nanos(0)
             if restarted and group.state is State.PULLING:
-                commands.append(self._set_timer(group, self._settings.pulling_ms * MILLI))
-                commands += [*self._pull(group), *self._settle(group)]
+                commands += self._pull_anew(group)
             elif restarted or group.paused or group.state is not State.PULLING:
                 commands += self._hurry(group)
+        return commands
+
+    def _pull_anew(self, group: Group) -> list[AnyCommand]:
+        timer = self._set_timer(group, self._settings.pulling_ms * MILLI)
+        return [timer, *self._pull(group), *self._settle(group)]
+
+    def resume(self, waited: Sequence[Group]) -> list[AnyCommand]:
+        """What waited for a venue goes on: it is there."""
+        commands: list[AnyCommand] = []
+        for group in waited:
+            commands += self._hurry(group) if group.paused else self._pull_anew(group)
         return commands
 
     def remind(self) -> list[AnyCommand]:
@@ -456,7 +480,7 @@ class Groups:
             return Signal.HOPELESS
         chasing = self._settings.half_filled == "complete" and group.unwinds == 0
         chasing = chasing and group.chases < self._settings.chases_max and not group.forced
-        if chasing and any(not repair.back for repair in repairs):
+        if chasing and self._attempts.may_chase(group, repairs):
             return Signal.LOPSIDED
         return Signal.SPENT if group.unwinds < self._settings.unwinds_max else Signal.HOPELESS
 
@@ -470,22 +494,5 @@ class Groups:
         """Whether a group or an unsettled order of any group is in an instrument."""
         if self._orders.works_in(instrument):
             return True
-        for group in self.living.values():
-            for leg in group.intent.legs:
-                if leg.instrument == instrument:
-                    return True
-        return False
-
-    def reports(self) -> Sequence[GroupReport]:
-        return [self.report(group) for group in self.living.values()]
-
-    def report(self, group: Group) -> GroupReport:
-        return GroupReport(
-            id=group.id,
-            strategy=group.intent.strategy,
-            pair=group.intent.pair,
-            state=group.state,
-            closes=group.intent.closes,
-            began=group.began,
-            deltas=self.deltas(group),
-        )
+        legs = (leg for group in self.living.values() for leg in group.intent.legs)
+        return any(leg.instrument == instrument for leg in legs)

@@ -6,6 +6,7 @@ from decimal import ROUND_DOWN, Decimal
 
 import msgspec
 
+from oneprice.core.attempts import kept_back
 from oneprice.core.groups import Groups
 from oneprice.core.ledger import FEES, QUANTUM, STRAY, Ledger
 from oneprice.core.legs import State
@@ -37,8 +38,11 @@ ENDED_KEPT = 5_000  # groups whose late fills still find what they were for
 class Exits(msgspec.Struct):
     """Exits of one holding in a row that came to nothing."""
 
-    missed: int = 0
+    tried: int = 0
+    missed: int = 0  # of them, those that left
     again_at: Nanos = Nanos(0)
+    kept_since: Nanos = Nanos(0)  # none has left since; 0: the last one did
+    told: bool = False  # and a person has been told
 
 
 class Holdings:
@@ -77,6 +81,25 @@ class Holdings:
             return []
         return [h for h in self._open.values() if h.strategy == strategy or not strategy]
 
+    # Sizes ------------------------------------------------------------------------------------
+
+    def waiting(self) -> Sequence[Group]:
+        """Groups that are stuck until the outcome of an order is known."""
+        return list(self._waiting.values())
+
+    def recount(self, instrument: InstrumentId, times: int) -> None:
+        """One lot of before is so many from now on."""
+        for root, holding in self._open.items():
+            legs = tuple(
+                msgspec.structs.replace(leg, lots=Lots(leg.lots * times))
+                if leg.instrument == instrument
+                else leg
+                for leg in holding.legs
+            )
+            self._open[root] = msgspec.structs.replace(holding, legs=legs)
+        if instrument in self._presumed:
+            self._presumed[instrument] *= times
+
     # Groups that ended -------------------------------------------------------------------
 
     def ended(self, group: Group) -> str:
@@ -107,16 +130,29 @@ class Holdings:
             self._exits.pop(group.root, None)
             return
         exits = self._exits.setdefault(group.root, Exits())
-        exits.missed += 1
+        exits.tried += 1
         pause = min(
-            self._settings.pause_ms * 2 ** min(exits.missed, 20), self._settings.exit_pause_ms_max
+            self._settings.pause_ms * 2 ** min(exits.tried, 20), self._settings.exit_pause_ms_max
         )
         exits.again_at = Nanos(self._market.now + pause * MILLI)
+        if kept_back(group.orders):
+            self._keep_exit(group.root, exits)
+            return
+        exits.kept_since = Nanos(0)
+        exits.missed += 1
         if exits.missed == self._settings.exits_max:
-            text = f"{exits.missed} exits in a row came to nothing"
-            self.alarms.append(
-                Alarmed(at=self._market.now, kind="exit", subject=group.root, text=text)
-            )
+            self._alarm(group.root, f"{exits.missed} exits in a row came to nothing")
+
+    def _keep_exit(self, root: str, exits: Exits) -> None:
+        """One that never left costs nothing and is tried again; but a person must know."""
+        exits.kept_since = exits.kept_since or self._market.now
+        lasts = (self._market.now - exits.kept_since) // MILLI
+        if lasts >= self._settings.waits_max * self._settings.wait_ms and not exits.told:
+            exits.told = True
+            self._alarm(root, f"no exit has left for {lasts} ms, its venue lets none in")
+
+    def _alarm(self, root: str, text: str) -> None:
+        self.alarms.append(Alarmed(at=self._market.now, kind="exit", subject=root, text=text))
 
     def may_exit(self, root: str) -> bool:
         """Whether another exit of a holding may be tried by now."""
@@ -124,6 +160,11 @@ class Holdings:
         if exits is None:
             return True
         return exits.missed < self._settings.exits_max and self._market.now >= exits.again_at
+
+    def is_given_up(self, root: str) -> bool:
+        """Whether a person must look before another exit is tried."""
+        exits = self._exits.get(root)
+        return exits is not None and exits.missed >= self._settings.exits_max
 
     def _take_over(self, group: Group) -> str:
         if group.state is State.FLAT:

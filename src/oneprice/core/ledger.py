@@ -48,6 +48,10 @@ class CannotBook(ValueError):
     """An amount that no ledger can keep exactly: not a number, absurdly large, too fine."""
 
 
+class Unbalanced(CannotBook):
+    """A posting set that does not sum to zero: a wrong of ours, and booked by nobody."""
+
+
 class FillFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the ledger must know about one execution."""
 
@@ -127,7 +131,8 @@ class Ledger:
     def post(self, postings: Sequence[Posting]) -> None:
         """Book one set; it must sum to zero in every asset, and is booked whole or not at all.
 
-        Raises CannotBook where a balance could not be kept to its last digit.
+        Raises Unbalanced where it does not, CannotBook where a balance could not be kept to its
+        last digit.
         """
         sums: dict[Asset, Decimal] = {}
         balances: dict[tuple[Account, Asset], Decimal] = {}
@@ -145,7 +150,8 @@ class Ledger:
                     causes[cause, asset] = EXACT.add(kept, amount)
         except ArithmeticError:
             raise CannotBook(f"{asset} {amount}: more digits than a balance can keep") from None
-        assert not any(sums.values()), f"a posting set must sum to zero: {sums}"
+        if rest := [f"{asset} {amount}" for asset, amount in sums.items() if amount]:
+            raise Unbalanced(f"a posting set must sum to zero: {', '.join(rest)}")
         for (account, asset), balance in balances.items():
             assets = self._balances.setdefault(account, {})
             assets[asset] = balance
@@ -172,6 +178,17 @@ class Ledger:
     def transferred(self) -> Mapping[tuple[Account, Asset], Decimal]:
         """What came in (above zero) and went out of each account since it was opened."""
         return dict(self._transferred)
+
+    def recount(self, asset: Asset, times: int) -> None:
+        """One of an asset is so many from now on, each worth as much less: sums stay zero, and
+        no equity and no profit changes."""
+        kept = [*self._balances.values(), *self._causes.values(), self._unvalued]
+        for assets in kept:
+            if asset in assets:
+                assets[asset] = EXACT.multiply(assets[asset], times)
+        for key in self._transferred:
+            if key[1] == asset:
+                self._transferred[key] = EXACT.multiply(self._transferred[key], times)
 
     def value_openings(self, rates: Rates) -> None:
         """Value what was opened, at the first rate known after it."""

@@ -61,6 +61,8 @@ class Market:
         self.funding: Callable[[InstrumentId], Forecast | None] = self._forecasts.get
         self._age_max = settings.market.book_age_ms_max * MILLI
         self._found: dict[InstrumentId, Book] = {}  # where a book was once looked up
+        # As their venues describe them now, where our books go on in the sizes of before.
+        self.resized: dict[InstrumentId, Instrument] = {}
         self._grids: dict[tuple[InstrumentId, InstrumentId, Decimal], Grid] = {}
         self.read: dict[Asset, Decimal] = {}  # rates the books were kept by, not yet recorded
         self.before: dict[Asset, Decimal] = {}  # the last rates that a recall told of
@@ -72,6 +74,8 @@ class Market:
             case InstrumentListed():
                 return self._listed(event.instrument)
             case Marked():
+                if self._is_scaled_anew(event.instrument):
+                    return False
                 if event.mark is not None:
                     self._marks[event.instrument] = event.mark
                 if event.index is not None:
@@ -93,6 +97,28 @@ class Market:
             self._of_base.setdefault(instrument.base, []).append(instrument)
         return known != instrument
 
+    def resize(self, listed: Instrument) -> None:
+        """A venue counts sizes anew where our books go on as before: until the two agree again
+        its book says nothing, and prices only where they are still of the same thing."""
+        self.resized[listed.id] = listed
+        self.look_again(listed.id)
+        if self._is_scaled_anew(listed.id):
+            for told in (self._marks, self._indexes, self._last):
+                told.pop(listed.id, None)
+
+    def _is_scaled_anew(self, instrument: InstrumentId) -> bool:
+        """Whether a price is told of something else than what our books count."""
+        told, known = self.resized.get(instrument), self._instruments.get(instrument)
+        if told is None or known is None:
+            return False
+        ours = (known.payoff, known.base, known.quote, known.multiplier)
+        return ours != (told.payoff, told.base, told.quote, told.multiplier)
+
+    def recount(self, asset: Asset, times: int) -> None:
+        """One of an asset is so many from now on, each worth as much less."""
+        if asset in self.before:
+            self.before[asset] = ROUNDED.divide(self.before[asset], times)
+
     def remember(self, instrument: InstrumentId, price: Decimal) -> None:
         """The price of a fill of ours: worth knowing where no mark and no book says more."""
         self._last[instrument] = price
@@ -110,13 +136,17 @@ class Market:
             if i.id in self._books and (not self._allowed or i.id in self._allowed)
         ]
 
+    def described(self) -> Sequence[Instrument]:
+        """All that were ever told of, with or without a book."""
+        return list(self._instruments.values())
+
     def look_again(self, instrument: InstrumentId) -> None:
         """Its venue may have put a new book in the place of the old one."""
         self._found.pop(instrument, None)
 
     def raw_book(self, instrument: InstrumentId) -> Book | None:
         book = self._found.get(instrument)
-        if book is None:
+        if book is None and instrument not in self.resized:
             book = self._books.get(instrument)
             if book is not None:
                 self._found[instrument] = book

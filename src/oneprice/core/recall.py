@@ -7,11 +7,13 @@ of the same turn. Doubts are not recalled: after a restart the venues are asked 
 
 from collections.abc import Mapping, Sequence
 
+from oneprice.core.acceptance import OpeningAccepted
 from oneprice.core.bookkeeper import Correction
 from oneprice.core.doors import Clerks, Door, Doors
 from oneprice.core.gate import Gate
 from oneprice.core.legs import ENDS, Action, State
-from oneprice.core.record import DayBegan, OpeningAccepted, RatesRead
+from oneprice.core.plausible import fees_named
+from oneprice.core.record import DayBegan, RatesRead, WalletKnown
 from oneprice.core.repairs import Group
 from oneprice.core.sight import Parts
 from oneprice.core.statement import StatementEntered
@@ -37,6 +39,8 @@ _OF_ITS_TIME = (
     ev.AmendRefused,
     ev.StopRequested,
 )
+# Fills, and what settles which of those that waited for their venue's clock count.
+_WITH_FEES = (ev.OrderFilled, ev.FillsTold, ev.StatementTold)
 _SENDS = (Action.SEND_HEDGE, Action.SEND_MISSING, Action.SEND_BACK)
 
 
@@ -74,11 +78,13 @@ class Recall:
             if isinstance(asked, QueryAccount):  # until the answer is whole, nothing opens there
                 self._accounts.markets.setdefault((asked.venue, asked.market), False)
         emptied = False
-        for item in record:
+        for place, item in enumerate(record):
             self._market.now = Nanos(max(self._market.now, item.at))
             if isinstance(item, IntentJudged) and not emptied:
                 emptied = True
                 self._doors.empty_holdings()
+            if isinstance(item, _WITH_FEES):
+                self._clerks.plausible.recalled = fees_named(record, place)
             self._item(item, record)
         self._market.now = Nanos(max(self._market.now, at))
         if not emptied:
@@ -101,6 +107,7 @@ class Recall:
     def _mute(self, *, muted: bool) -> None:
         self._doors.muted = self._clerks.record.muted = self._clerks.books.muted = muted
         self._market.recalled = {} if muted else None
+        self._clerks.plausible.recalled = () if muted else None
 
     # What a record tells -----------------------------------------------------------------
 
@@ -112,9 +119,11 @@ class Recall:
                 self._market.before.update(item.rates)
                 self._ledger.turn_day(item.day, item.rates.get)
             case OpeningAccepted():
-                self._ledger.open(item.account, item.asset, item.amount)
-                self._ledger.value_openings(self._market.noted_rate)
-                self._doors.accepted(item.account, item.asset, item.amount)
+                self._clerks.reconcile.acceptances.apply(item)
+                if not item.line:
+                    self._doors.accepted(item.account, item.asset, item.amount)
+            case WalletKnown():
+                self._accounts.wallet_is(item.venue, item.market, item.wallet)
             case StatementEntered():
                 self._clerks.reconcile.statements.enter(item)
             case Correction():
@@ -133,6 +142,7 @@ class Recall:
                 self._moved(item, record)
             case ClutchOpened():
                 self._clerks.sight.clutch = item.reason
+                self._clerks.sight.flattening |= item.flattening
             case Discrepancy():
                 self._clerks.report.differs(item)
                 self._doors.believed(item)

@@ -12,6 +12,7 @@ from decimal import Decimal
 
 import msgspec
 
+from oneprice.core.acceptance import Acceptances, OpeningAccepted
 from oneprice.core.account import Accounts, MarketKey, WalletKey
 from oneprice.core.bookkeeper import Bookkeeper
 from oneprice.core.ledger import (
@@ -91,6 +92,10 @@ class Reconcile:
         self.statements = Statements(
             market, accounts, books, self._opened_at, is_busy, self._beyond
         )
+        self.acceptances = Acceptances(
+            market, accounts, ledger, self.statements.allowed, self.statements.ahead_ms
+        )
+        books.opened_at, books.explain = self._opened_at, self.acceptances.explain
         self.found: list[Discrepancy] = books.found  # one list: what differs, and what is no sum
 
     # Asking ------------------------------------------------------------------------------
@@ -269,9 +274,11 @@ class Reconcile:
 
     def accept(self) -> list[Opening]:
         """A person says that the venue is right: the ledger is opened anew by the difference.
-        What was opened, account by account."""
+        What was opened, account by account. What is still in doubt was told to nobody, and may be
+        a message on its way: it stays so."""
         openings: list[Opening] = []
-        for name, doubt in list(self._doubts.items()):
+        told = [(name, doubt) for name, doubt in self._doubts.items() if doubt.believed]
+        for name, doubt in told:
             subject = doubt.subject
             expected, found = self._both(subject)
             difference = EXACT.subtract(kept(found), expected)
@@ -284,9 +291,10 @@ class Reconcile:
                     cash = (lots_value(listed, price) * difference).copy_negate()
                     openings.append((("position", subject), listed.settle, cash))
             del self._doubts[name]
-        for opening in openings:
-            self._ledger.open(*opening)
-        self._ledger.value_openings(self._market.noted_rate)
+        for account, asset, amount in openings:
+            self.acceptances.apply(
+                OpeningAccepted(at=self._market.now, account=account, asset=asset, amount=amount)
+            )
         return openings
 
     def differences(self, asked: Mapping[MarketKey, Nanos]) -> list[Subject]:

@@ -6,12 +6,19 @@ books are noted beside the fact that needed them.
 
 from collections.abc import Mapping
 
+from oneprice.core.acceptance import OpeningAccepted
 from oneprice.core.bookkeeper import Correction
 from oneprice.core.market import Market
 from oneprice.core.report import Report
 from oneprice.core.sight import Sight
 from oneprice.core.statement import StatementEntered
-from oneprice.core.strategy import AnyDecision, ClutchOpened, Decision, Discrepancy
+from oneprice.core.strategy import (
+    Alarmed,
+    AnyDecision,
+    ClutchOpened,
+    Decision,
+    Discrepancy,
+)
 from oneprice.model import events as ev
 from oneprice.model.events import AnyEvent, Event
 from oneprice.model.instrument import Instrument
@@ -64,18 +71,19 @@ class DayBegan(Event, frozen=True, kw_only=True, tag=True):
     rates: Mapping[Asset, Money]
 
 
-class OpeningAccepted(Event, frozen=True, kw_only=True, tag=True):
-    """The ledger was opened anew by a difference that a person has accepted."""
+class WalletKnown(Event, frozen=True, kw_only=True, tag=True):
+    """Which wallet a market's money is in, from now on and for the whole session."""
 
-    account: tuple[str, ...]
-    asset: Asset
-    amount: Money
+    venue: str
+    market: str
+    wallet: str
 
 
 AnyNote = (
     AnyEvent
     | RatesRead
     | DayBegan
+    | WalletKnown
     | OpeningAccepted
     | StatementEntered
     | Correction
@@ -144,11 +152,17 @@ class Record:
         d = discrepancy
         self.open_clutch(f"{d.kind} {d.subject}: expected {d.expected}, found {d.found}")
 
-    def open_clutch(self, reason: str) -> None:
+    def alarm(self, alarm: Alarmed, *, halts: bool) -> None:
+        """A person should hear of it; where it halts, nothing new begins until one has acted."""
+        self.decide(alarm)
+        if halts:
+            self.open_clutch(f"{alarm.kind} of {alarm.subject}: {alarm.text}")
+
+    def open_clutch(self, reason: str, *, flattening: bool = False) -> None:
         if self._sight.clutch or self.muted:
             return
         self._sight.clutch = reason
-        self._items.append(ClutchOpened(at=self._market.now, reason=reason))
+        self._items.append(ClutchOpened(at=self._market.now, reason=reason, flattening=flattening))
 
     # Reading -----------------------------------------------------------------------------
 

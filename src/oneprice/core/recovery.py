@@ -4,20 +4,25 @@ After a recall every order that may still live is cancelled and asked for, every
 is pulled and gives back what is not balanced, and every account is asked in full. New risk waits
 until all of it is known and our books and the venues agree to the unit. A difference that two
 looks confirm is named, and the clutch is open until a person has signed for it.
+
+A venue that does not answer at the restart holds nobody up: orders and legs at the others are
+ended as far as that goes without it. It is begun when it is there, and only then can all agree.
 """
 
 from collections.abc import Sequence
 
 from oneprice.core.account import MarketKey
 from oneprice.core.doors import Clerks, Doors
+from oneprice.core.orders import Order
 from oneprice.core.reconcile import Subject
 from oneprice.core.sight import Parts
 from oneprice.core.strategy import Alarmed, Recovered
 from oneprice.model.commands import AnyCommand, CancelOrder, QueryAccount, SetTimer
-from oneprice.model.units import MILLI, Nanos
+from oneprice.model.units import MILLI, InstrumentId, Nanos
 
 RECOVERY_TIMER = "recovery"
 LOOK_MS = 100  # between looks while answers are awaited
+AWAY_LOOK_MS = 1_000  # the same while a venue is away
 # A question that may be lost on its way is asked again after so long, then after twice as long:
 # an answer can take its time where a venue allows few questions, and more of them would not help.
 UNANSWERED_MS = 2_000
@@ -43,7 +48,7 @@ class Recovery:
         self._sight = clerks.sight
         self._asked: dict[MarketKey, Nanos] = {}  # what is told later is the answer
         self._patience: dict[MarketKey, int] = {}  # after the asking, milliseconds
-        self._began = Nanos(0)
+        self._began = self._heard = Nanos(0)  # the first venues, and the last of all
         self._orders_asked = self._looks = 0
         self._unwound: tuple[str, ...] = ()
         self._stale = False  # something happened since the accounts were asked
@@ -58,8 +63,38 @@ class Recovery:
         """A journal was recalled, and nobody has been asked yet: what we know may be long over."""
         return self._sight.recovering and not self._began
 
-    def begin(self, markets: Sequence[MarketKey]) -> list[AnyCommand]:
-        """Every market that the journal knows is asked, and those given."""
+    def waits_for_venues(self, *, closing: bool) -> bool:
+        """Whether only venues that are away could end what is in flight, or nobody was asked at
+        all; with `closing` what is held is to end as well."""
+        away = self._groups.away
+        if self.is_due:
+            return True
+        if not away or any(not away.keeps(group) for group in self._groups.living.values()):
+            return False
+        for holding in self._holdings.of("") if closing else ():
+            if not any(away.has(leg.instrument) for leg in holding.legs):
+                return False
+        return all(away.has(order.instrument) for order in self._orders.unsettled())
+
+    def begin(self, markets: Sequence[MarketKey], away: Sequence[str]) -> list[AnyCommand]:
+        """Every market that the journal knows is asked, and those given; but nothing of venues
+        that are away: they are given later, each once it is there."""
+        if self._began:
+            commands = self._go_on([venue for venue, _ in markets], away)
+        else:
+            self._groups.away.set(away)
+            commands = self._begin_first()
+        if away:
+            text = f"going on without {', '.join(away)}: no answer yet, nothing new is begun"
+            self._record.decide(
+                Alarmed(at=self._market.now, kind="recovery", subject="venues", text=text)
+            )
+        self._heard = self._market.now
+        known = dict.fromkeys([*self._accounts.markets, *markets])
+        keys = [key for key in known if key[0] not in away and key not in self._asked]
+        return [*commands, *self._ask(keys, fills=True), self._look_again()]
+
+    def _begin_first(self) -> list[AnyCommand]:
         self._sight.recovering = True
         self._began = self._market.now
         self._unwound = tuple(self._groups.living)
@@ -69,16 +104,37 @@ class Recovery:
         commands = self._groups.pull_all(restarted=True)
         for order in unsettled:
             if not order.settled and not order.asking:
-                commands.append(CancelOrder(order_id=order.id, instrument=order.instrument))
-                commands += self._orders.ask(order, self._market.now)
-        known = dict.fromkeys([*self._accounts.markets, *markets])
-        return [*commands, *self._ask(list(known), fills=True), self._look_again()]
+                commands += self._end_order(order)
+        return commands
+
+    def _go_on(self, venues: Sequence[str], away: Sequence[str]) -> list[AnyCommand]:
+        """Venues are there that were away: what waited for them, and their orders."""
+        before = self._groups.away
+        kept = [group for group in self._groups.living.values() if before.keeps(group)]
+        back = [name for name in before.names() if name in venues]
+        before.set(away)
+        waited = [g for g in kept if any(_is_at(leg.instrument, back) for leg in g.intent.legs)]
+        for order in self._orders.unsettled():
+            if _is_at(order.instrument, back):
+                order.asks = 0  # of nobody: the first question that is heard is the next one
+        commands = self._groups.resume(waited)
+        names = [group.id for group in waited]
+        for order in self._orders.unsettled():
+            if _is_at(order.instrument, back) and order.group not in names:
+                commands += self._end_order(order)
+        self._stale = True
+        return commands
+
+    def _end_order(self, order: Order) -> list[AnyCommand]:
+        cancel = CancelOrder(order_id=order.id, instrument=order.instrument)
+        return [cancel, *self._orders.ask(order, self._market.now)]
 
     def timer(self) -> list[AnyCommand]:
         return [self._look_again()] if self.active else []
 
     def _look_again(self) -> SetTimer:
-        return SetTimer(timer=RECOVERY_TIMER, due=Nanos(self._market.now + LOOK_MS * MILLI))
+        pause = AWAY_LOOK_MS if self._groups.away else LOOK_MS
+        return SetTimer(timer=RECOVERY_TIMER, due=Nanos(self._market.now + pause * MILLI))
 
     def _ask(self, keys: Sequence[MarketKey], *, fills: bool) -> list[AnyCommand]:
         commands: list[AnyCommand] = []
@@ -104,7 +160,7 @@ class Recovery:
             for key in late:
                 self._patience[key] *= 2
             return [QueryAccount(venue=venue, market=market) for venue, market in late]
-        if self._orders.unsettled() or self._groups.living:
+        if self._orders.unsettled() or self._groups.living or self._groups.away:
             self._stale = True
             return []
         if now < self._next:
@@ -128,7 +184,7 @@ class Recovery:
     def _may_be_explained(self, found: Sequence[Subject]) -> bool:
         """Whether a statement that is on its way may hold the line that is missing: what is
         accepted before it comes would be booked twice. After days it comes in many pages."""
-        if self._market.now - self._began >= STATEMENT_MS * MILLI:
+        if self._market.now - self._heard >= STATEMENT_MS * MILLI:
             return False
         statements = self._reconcile.statements
         return any(isinstance(s, tuple) and statements.is_awaited(s[0], s[1]) for s in found)
@@ -154,3 +210,7 @@ class Recovery:
         if differences:
             text = "; ".join(differences)
             self._record.decide(Alarmed(at=now, kind="recovery", subject="differences", text=text))
+
+
+def _is_at(instrument: InstrumentId, venues: Sequence[str]) -> bool:
+    return instrument.partition(":")[0] in venues

@@ -5,7 +5,7 @@ from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 import msgspec
 
-from oneprice.core.legs import ENDS, State
+from oneprice.core.legs import ENDS, Action, State
 from oneprice.core.market import Market
 from oneprice.core.orders import Order, OrderState
 from oneprice.core.strategy import Intent, IntentLeg
@@ -34,7 +34,10 @@ class Group(msgspec.Struct, kw_only=True):
     attempt: list[Order] = msgspec.field(default_factory=list)  # of the present state
     chases: int = 0
     unwinds: int = 0
-    waits: int = 0  # attempts that a venue's allowance did not let leave
+    tried: list[Order] = msgspec.field(default_factory=list)  # of the last attempt there was
+    counted: Action = Action.NOTHING  # as what that one was counted, where it still may be none
+    kept_since: Nanos = Nanos(0)  # attempts have not left since; 0: all did
+    resized_since: Nanos = Nanos(0)  # it waits for sizes that mean the same again; 0: it does not
     misses: int = 0  # hedges of a resting leg in a row that found nothing
     steps: int = 0  # transitions so far; names the timers
     timer: str = ""
@@ -210,6 +213,30 @@ class Repairs:
             return listed.price(book.bid_ticks)
         touch = next(leg.touch for leg in group.intent.legs if leg.instrument == listed.id)
         return listed.price(touch)
+
+
+def add_fill(order: Order, listed: Instrument, fill: OrderFilled) -> None:
+    """Add one counted fill to what its order holds."""
+    sign = int(fill.side)
+    order.ticks_lots += fill.ticks * fill.lots
+    order.base += sign * listed.base_size(fill.ticks, fill.lots)
+    if listed.payoff is Payoff.SPOT:
+        order.quote -= sign * listed.notional(fill.ticks, fill.lots)
+        _add_fee(order, listed, fill, 1)
+
+
+def correct_fee(order: Order, listed: Instrument, before: OrderFilled, fill: OrderFilled) -> None:
+    """The fee of a fill was only estimated; what it took of the coin itself may differ."""
+    if listed.payoff is Payoff.SPOT:
+        _add_fee(order, listed, before, -1)
+        _add_fee(order, listed, fill, 1)
+
+
+def _add_fee(order: Order, listed: Instrument, fill: OrderFilled, sign: int) -> None:
+    if fill.fee_asset == listed.base:
+        order.base_fee += sign * fill.fee * listed.multiplier
+    elif fill.fee_asset == listed.quote:
+        order.quote -= sign * fill.fee
 
 
 def by_the_venue(group: str, listed: Instrument, fill: OrderFilled, lots: Lots) -> Order:

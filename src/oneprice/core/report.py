@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from oneprice.core.bookkeeper import FundingDay
+from oneprice.core.facts import PositionRisk
 from oneprice.core.gate import Gate
 from oneprice.core.ledger import CAUSES, LOTS
 from oneprice.core.orders import Orders, OrderState
@@ -20,6 +21,7 @@ from oneprice.core.strategy import (
     Strategy,
 )
 from oneprice.core.unhedged import UnhedgedReport
+from oneprice.model.instrument import Instrument
 from oneprice.model.units import Asset, InstrumentId, Lots, Money
 
 DISCREPANCIES_KEPT = 1_000
@@ -110,7 +112,19 @@ class Report:
 
     def groups(self) -> Sequence[GroupReport]:
         """Groups at work."""
-        return self._parts.groups.reports()
+        groups = self._parts.groups
+        return [
+            GroupReport(
+                id=group.id,
+                strategy=group.intent.strategy,
+                pair=group.intent.pair,
+                state=group.state,
+                closes=group.intent.closes,
+                began=group.began,
+                deltas=groups.deltas(group),
+            )
+            for group in groups.living.values()
+        ]
 
     def holdings(self, strategy: str = "") -> Sequence[Holding]:
         return self._parts.holdings.of(strategy)
@@ -123,9 +137,18 @@ class Report:
         found += [order.instrument for order in self._orders.unsettled()]
         return list(dict.fromkeys(found))
 
+    def instruments(self, venue: str) -> Sequence[Instrument]:
+        """Every instrument of a venue that was ever described."""
+        return [i for i in self._parts.market.described() if i.venue == venue]
+
     def positions(self) -> Mapping[InstrumentId, Lots]:
         """Signed lots of every derivative held."""
         return {i: Lots(lots) for i, lots in self._parts.ledger.positions().items()}
+
+    def risks(self) -> Mapping[InstrumentId, PositionRisk]:
+        """Of every position: how far from liquidation and how near to deleveraging it is, where
+        its venue tells."""
+        return self._sight.margin.risks()
 
     def balances(self) -> Mapping[tuple[str, str, Asset], Decimal]:
         """(venue, wallet, asset) to amount, as the ledger holds it."""

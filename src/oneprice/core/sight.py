@@ -11,10 +11,11 @@ from oneprice.core.closing import close_intent
 from oneprice.core.groups import Groups
 from oneprice.core.holdings import Holdings
 from oneprice.core.ledger import OPENING, Ledger
+from oneprice.core.margin import Margin
 from oneprice.core.market import Market
 from oneprice.core.strategy import Fees, Holding, HoldingLeg, Intent, IntentLeg
 from oneprice.model.instrument import Instrument, Payoff
-from oneprice.model.settings import EngineSettings, GateSettings
+from oneprice.model.settings import EngineSettings, GateSettings, MarginSettings
 from oneprice.model.units import (
     HOUR,
     MILLI,
@@ -58,13 +59,15 @@ class Sight:
         self.recovering = False  # after a restart: not yet compared with the venues
         self.deaf: dict[tuple[str, str], None] = {}  # private sockets that are down, by venue
         self.resized = parts.groups.resized
-        self._barred: dict[str, tuple[Nanos, int]] = {}  # venue -> until when, times in a row
+        self._barred = parts.groups.barred
         # What the market answers by itself is not asked through another call.
         market = parts.market
         self.instruments, self.instrument = market.instruments, market.instrument
         self.book, self.age, self.cost = market.book, market.age, market.cost
         self.sweep, self.funding, self.rate = market.sweep, market.funding, market.rate
         self.mark, self.index = market.mark, market.index
+        self.margin = Margin(settings.margin, market, parts.accounts)
+        self.risk = self.margin.risk
         self._rests: dict[tuple[str, ...], Nanos] = {}
 
     # The market --------------------------------------------------------------------------
@@ -80,6 +83,10 @@ class Sight:
     @property
     def limits(self) -> GateSettings:
         return self._settings.gate
+
+    @property
+    def margins(self) -> MarginSettings:
+        return self._settings.margin
 
     @property
     def trading(self) -> bool:

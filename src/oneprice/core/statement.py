@@ -16,6 +16,7 @@ from decimal import Decimal
 
 import msgspec
 
+from oneprice.core.acceptance import NEAR_MS, TRAILS_MS
 from oneprice.core.account import Accounts, MarketKey, WalletKey
 from oneprice.core.bookkeeper import Bookkeeper, Correction, Tally
 from oneprice.core.ledger import CannotBook, check_bookable
@@ -27,8 +28,6 @@ from oneprice.model.units import EXACT, MILLI, ZERO, Asset, InstrumentId, Money,
 
 LINES_KEPT = 100_000  # remembered against doubles: pages and cursors overlap
 OVERLAP_MS = 60_000  # asked for once more, since a venue may write a line late
-NEAR_MS = 60_000  # of the opening, either side: clocks step, answers are late
-TRAILS_MS = 2_000  # a balance told so long after a line has it
 COMPARED = ("trade", "fee", "funding")
 COARSEST = -6  # decimals in which a venue keeps a coin, at least
 
@@ -75,8 +74,7 @@ class Statements:
         self._until_ms: dict[MarketKey, int] = {}
         self._waiting: list[StatementLine] = []  # of statements that do not count yet
         self._asked: dict[MarketKey, Nanos] = {}  # since when a question is out
-        # How far a venue's clock is ahead of ours, at least and at most.
-        self._ahead_ms: dict[str, tuple[int, int]] = {}
+        self._ahead_ms_most: dict[str, int] = {}  # how far a venue's clock is ahead, at most
         self.notes: list[StatementEntered] = []  # for whoever records them
 
     # Asking ------------------------------------------------------------------------------
@@ -133,9 +131,9 @@ class Statements:
         # Its clock was read when we asked: after the question was born, before its answer came.
         least_ms = event.until_ms - event.at // MILLI
         most_ms = event.until_ms - self._asked.pop(key, event.at) // MILLI
-        known = self._ahead_ms.get(event.venue, (least_ms, most_ms))
-        ahead = max(known[0], least_ms), min(known[1], most_ms)
-        self._ahead_ms[event.venue] = ahead
+        most_ms = min(self._ahead_ms_most.get(event.venue, most_ms), most_ms)
+        self._ahead_ms_most[event.venue] = most_ms
+        ahead = self._accounts.ahead_ms.get(event.venue, least_ms), most_ms
         wallet = self._accounts.wallet_of(event.venue, event.market)
         note = self._placed(
             StatementEntered(
@@ -156,13 +154,13 @@ class Statements:
                     self._follow(purse, tally)
 
     def enter(self, note: StatementEntered) -> None:
-        """Enter the lines of a wallet that have been told by now."""
-        waiting, self._waiting = self._waiting, []
-        for line in waiting:
-            if (line.venue, line.wallet) == (note.venue, note.wallet):
-                self._enter(line, note)
-            else:
-                self._waiting.append(line)
+        """Enter the lines of a wallet that have been told by now, the youngest first: what they
+        leave of a balance that differs says what of the older ones was accepted before."""
+        news = sorted(self._news(note), key=lambda line: line.venue_ms, reverse=True)
+        there = (note.venue, note.wallet)
+        self._waiting = [e for e in self._waiting if (e.venue, e.wallet) != there]
+        for line in news:
+            self._enter(line, note)
 
     def _placed(self, note: StatementEntered) -> StatementEntered | None:
         """With what the balances say of the transfers near the opening; None where it is too
@@ -172,7 +170,7 @@ class Statements:
         for line in self._news(note):
             purse: WalletKey = (line.venue, line.wallet, line.asset)
             opened = self._opened(purse)
-            if opened is None or not _is_sum(line):
+            if opened is None or not is_sum(line):
                 continue
             if is_near(line, opened, note):
                 near.setdefault(purse, []).append(line)
@@ -183,10 +181,11 @@ class Statements:
         explaining: list[StatementLine] = []
         is_explained = is_open = False
         for purse in dict.fromkeys((*near, *sure)):
-            beyond, allowed = self._beyond(purse), self._allowed(purse)
+            beyond, allowed = self._beyond(purse), self.allowed(purse)
             rest = EXACT.subtract(beyond, sure.get(purse, ZERO))
-            lines = near.get(purse, [])
-            found = those_that_explain(lines, rest, allowed)
+            lines = sorted(near.get(purse, []), key=lambda line: line.venue_ms)
+            places = those_that_explain([line.amount for line in lines], rest, allowed)
+            found = [lines[place] for place in places]
             explaining += found
             agrees = abs(rest) <= allowed
             is_explained |= bool(found) or (agrees and abs(beyond) > allowed)
@@ -289,14 +288,14 @@ class Statements:
             return
         # From the sum of our own fills, not from what was corrected already.
         whole = EXACT.add(rest, tally.corrected)
-        if abs(whole) <= self._allowed(purse):
+        if abs(whole) <= self.allowed(purse):
             venue, wallet, asset = purse
             now = self._market.now
             self._books.correct(
                 Correction(at=now, venue=venue, wallet=wallet, asset=asset, amount=rest)
             )
 
-    def _allowed(self, purse: WalletKey) -> Money:
+    def allowed(self, purse: WalletKey) -> Money:
         """What the venue's roundings of our fills can come to in an asset of a wallet."""
         tally = self._books.tallies.get(purse)
         if tally is None:
@@ -306,6 +305,11 @@ class Statements:
         return EXACT.add(tally.roundings * unit, tally.slack)
 
     # Reading -----------------------------------------------------------------------------
+
+    def ahead_ms(self, venue: str) -> tuple[int, int]:
+        """How far a venue's clock is ahead of ours, at least and at most; as ours until told."""
+        least = self._accounts.ahead_ms.get(venue, 0)
+        return least, max(least, self._ahead_ms_most.get(venue, 0))
 
     def unexplained(self) -> Mapping[WalletKey, Money]:
         """What the statements say beyond our fills and settlements, wallet by wallet."""
@@ -335,7 +339,7 @@ def is_of_before(line: StatementLine, opened: Nanos, note: StatementEntered) -> 
 def is_near(line: StatementLine, opened: Nanos, note: StatementEntered) -> bool:
     """Whether a line is a transfer so near the opening, by any of the clocks, that its time does
     not tell on which side of it: the venue's clock may have stepped since."""
-    if line.kind != "transfer" or line.venue_ms <= 0 or not _is_sum(line):
+    if line.kind != "transfer" or line.venue_ms <= 0 or not is_sum(line):
         return False
     after_ms = line.venue_ms - opened // MILLI
     ahead = sorted((note.ahead_ms_least, note.ahead_ms_most))
@@ -344,22 +348,23 @@ def is_near(line: StatementLine, opened: Nanos, note: StatementEntered) -> bool:
 
 
 def those_that_explain(
-    lines: Sequence[StatementLine], beyond: Money, allowed: Money
-) -> Sequence[StatementLine]:
-    """Which lines come to what a balance is beyond ours: the last one or more, since an opening
-    divides them by time, else any one alone. None where no such sum does, or none need be."""
+    amounts: Sequence[Money], beyond: Money, allowed: Money
+) -> Sequence[int]:
+    """Which amounts, oldest first, come to what a balance is beyond ours: the last one or more,
+    since an opening divides them by time, else any one alone. Their places; none where no such
+    sum does, or none need be."""
     if abs(beyond) <= allowed:
         return []
-    ordered = sorted(lines, key=lambda line: line.venue_ms)
     rest = beyond
-    for place in reversed(range(len(ordered))):
-        rest = EXACT.subtract(rest, ordered[place].amount)
+    for place in reversed(range(len(amounts))):
+        rest = EXACT.subtract(rest, amounts[place])
         if abs(rest) <= allowed:
-            return ordered[place:]
-    return [e for e in ordered if abs(EXACT.subtract(beyond, e.amount)) <= allowed][-1:]
+            return range(place, len(amounts))
+    fits = [n for n, a in enumerate(amounts) if abs(EXACT.subtract(beyond, a)) <= allowed]
+    return fits[-1:]
 
 
-def _is_sum(line: StatementLine) -> bool:
+def is_sum(line: StatementLine) -> bool:
     """Whether an amount can be booked: another explains nothing, and is named when it is tried."""
     try:
         check_bookable(line.amount, "amount")

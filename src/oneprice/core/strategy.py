@@ -320,6 +320,7 @@ class ClutchOpened(Decision, frozen=True, kw_only=True, tag=True):
     """New risk stops here; a person closes the clutch again."""
 
     reason: str
+    flattening: bool = False  # it stays open: a person wanted everything closed, and it is not
 
 
 class Discrepancy(Decision, frozen=True, kw_only=True, tag=True):

@@ -36,6 +36,10 @@ StatementKind = Literal[
 ]
 
 
+# The reason where a command was one that our own dialect could not say.
+NOT_SAID = "not_said"
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The least that every event knows."""
 
@@ -252,6 +256,11 @@ class PositionReported(Event, frozen=True, kw_only=True, tag=True):
     instrument: InstrumentId
     lots: Lots
     entry: Decimal = ZERO  # average entry price, 0 when flat or not stated
+    # The price at which the venue would close it; 0: the venue says that there is none; None: it
+    # did not say, and what it said last stands while the position is on the same side.
+    liquidation: Decimal | None = None
+    # Place in the queue of automatic deleveraging, 0 (last) to 4 (first); None: not said.
+    adl_rank: int | None = None
 
 
 class FundingBooked(Event, frozen=True, kw_only=True, tag=True):
@@ -397,9 +406,11 @@ class KillRequested(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ClutchReleased(Event, frozen=True, kw_only=True, tag=True):
-    """A person's act: the venues' statements are accepted, new risk is allowed again."""
+    """A person's act: the venues' statements are accepted, new risk is allowed again. While a
+    flatten is under way it goes on, and the clutch stays open, unless what is left is kept."""
 
     by: str  # who signed
+    keeps: bool = False  # what a flatten has not closed yet stays held: it ends here
 
 
 AnyEvent = (

@@ -96,6 +96,18 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True):
     withdrawal_keys: bool = False  # True: trade with a key that may withdraw, against all advice
 
 
+class MarginSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How near a venue may come to closing a position of ours. Distances are from the mark to the
+    liquidation price that the venue tells, basis points of the mark; ranks are 0 (last) to 4
+    (first to be deleveraged). Where a venue tells neither, nothing follows from it.
+    """
+
+    liquidation_bps_min: Decimal = Decimal("500")  # nearer than that nothing is added to it
+    liquidation_exit_bps: Decimal = Decimal("200")  # nearer: both legs leave, the clutch opens
+    adl_rank_max: int = 4  # with a higher rank nothing new begins in that instrument
+    adl_exit_rank: int = 0  # from this rank on both legs leave; 0: never
+
+
 class MarketSettings(msgspec.Struct, frozen=True, kw_only=True):
     """When the market may be looked at."""
 
@@ -119,6 +131,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     on_stop: Literal["close", "keep"] = "close"  # holdings, when a stop is requested
     stop_patience_ms: int = 1_000  # of one closing order at a stop, milliseconds
     account: AccountSettings = AccountSettings()
+    margin: MarginSettings = MarginSettings()
     market: MarketSettings = MarketSettings()
     gate: GateSettings = GateSettings()
     orders: OrderSettings = OrderSettings()

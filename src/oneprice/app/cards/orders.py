@@ -194,7 +194,10 @@ async def post_only(bench: Bench) -> None:
 
 async def fill_or_kill(bench: Bench) -> None:
     """A fill-or-kill order larger than the market within its limit does not fill at all."""
-    instrument = bench.instruments[-1]
+    covered = bench.feed.spec.fill_or_kill_markets or bench.feed.spec.markets
+    mine = [i for i in bench.instruments if i.market in covered]
+    check(bool(mine), f"an instrument of {covered}", mine)
+    instrument = mine[-1]
     view = bench.exchange.book(instrument.id)
     limit = view.asks[0][0]
     there = sum(lots for ticks, lots in view.asks if ticks <= limit + limit // 2000)

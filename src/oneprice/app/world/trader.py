@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 
 from oneprice.app.build import build_desk, wanted_of
+from oneprice.app.connecting import Connecting
 from oneprice.app.run import hand_out
 from oneprice.app.session import TurnJournal, decode_entry
 from oneprice.app.world.disk import Killed, MemoryDisk
@@ -18,7 +19,7 @@ from oneprice.app.world.quarter import Quarter
 from oneprice.app.world.stream import opener
 from oneprice.core.engine import Engine
 from oneprice.model.events import Event
-from oneprice.model.units import SECOND, Nanos
+from oneprice.model.units import Nanos
 from oneprice.shell.clock import Clock
 from oneprice.shell.desk import Desk, Turn
 from oneprice.shell.gateway import Gateway, Network
@@ -27,7 +28,6 @@ from oneprice.store.journal import JournalWriter, read_journal
 from oneprice.venues.contract import Request
 
 JOURNAL = Path("/session/journal")
-SETTLE_S = 20.0
 CALLS_MAX = 128
 KEEP_ALIVE = None  # idle connections are aged by the clock on the wall, which is not ours: never
 LOOK_EVERY_S = 0.02
@@ -97,7 +97,6 @@ class Trader:
         self.on_turn = on_turn
         self.dead = False
         self.ready = False
-        self.missing: list[str] = []
         self._loop = loop
         self._disk = disk
         self._doom = ""  # where to die
@@ -115,6 +114,9 @@ class Trader:
             venue.name: self._gateway(quarter, venue.name, index)
             for index, venue in enumerate(plan.config.venues)
         }
+        venues = plan.config.venues
+        markets = {v.name: [(v.name, market) for market in v.in_markets] for v in venues}
+        self._connecting = Connecting(self.runtime, list(self.gateways.values()), markets)
         self.runtime.dispatch = self._dispatch
         self.runtime.on_news = self._news
 
@@ -137,24 +139,14 @@ class Trader:
 
     async def start(self) -> None:
         """Connect everything and begin to trade; raises what the gateways raise."""
-        gateways = list(self.gateways.values())
-        await asyncio.gather(*(g.prepare() for g in gateways))
-        await asyncio.gather(*(g.open() for g in gateways))
-        deadline = self._loop.now_ns + int(SETTLE_S * SECOND)
-        while not all(g.settled for g in gateways):
-            if self._loop.now_ns > deadline:
-                self.missing = [what for g in gateways for what in g.unsettled()]
-                break
-            await asyncio.sleep(LOOK_EVERY_S)
-        self.begin()
-
-    def begin(self) -> None:
-        markets = [(v.name, market) for v in self.plan.config.venues for market in v.in_markets]
-        at = self._clock.now()
-        self.life.begun = at
+        await self._connecting.connect()
+        self.life.begun = self._clock.now()
         self.ready = True
-        self.desk.begin(markets, at)
-        self.runtime.poke(at)
+        self._connecting.begin()
+
+    @property
+    def missing(self) -> list[str]:
+        return self._connecting.never_up()
 
     def stop(self) -> None:
         self.runtime.stop_requested("the world ends")
@@ -164,6 +156,7 @@ class Trader:
         if self.dead:
             return
         self.life.failure = self.runtime.failure
+        await self._connecting.close()
         await asyncio.gather(*(g.close() for g in self.gateways.values()))
         self.runtime.close()
         self._journal.close()
