@@ -9,17 +9,19 @@ from typing import Any
 
 import pytest
 
-from oneprice.app.config import ConfigError
+from oneprice.app.build import spec_of
+from oneprice.app.checks import check_run
+from oneprice.app.config import ConfigError, load_config
 from oneprice.app.tapefeeds import Prepared, prepared, survey
 from oneprice.app.tapeimport import import_all
 from oneprice.app.tapeplayer import Line, Player
 from oneprice.app.tapereport import FileReport, InstrumentReport
 from oneprice.app.tapeworld import FINEST_LOT
-from oneprice.app.twins import plan_of, start_twins, world_of
+from oneprice.app.twins import configuration_of, plan_of, start_twins, world_of
 from oneprice.model.units import Lots
 from oneprice.store.contract import Record
 from oneprice.store.recordings import recognised, records
-from oneprice.twin.build import make_twin
+from oneprice.twin.build import DIALECTS, make_twin
 
 START = 1_723_161_250_000_000_000
 BOOK = "binance:spot:BTCUSDT"
@@ -82,6 +84,24 @@ def test_a_tape_without_the_venue_is_named(tmp_path: Path) -> None:
     a_recording(tmp_path / "binance_spot_raw" / "btcusdt_1.dat")
     with pytest.raises(ConfigError, match="no recording of bybit that can be played"):
         world_of("bybit", f"tape:{tmp_path}")
+
+
+async def test_the_configuration_of_twins_names_every_host_and_every_instrument(
+    tmp_path: Path,
+) -> None:
+    running = await start_twins(list(DIALECTS), 0, "seed:7")
+    try:
+        path = tmp_path / "twins.toml"
+        path.write_text(configuration_of(running.ready))
+        config = load_config(path)
+        check_run(config)
+        assert [venue.name for venue in config.venues] == list(DIALECTS)
+        for venue, ready in zip(config.venues, running.ready, strict=True):
+            assert set(venue.endpoints) == set(spec_of(venue.name).hosts["live"])
+            assert len(venue.instruments) == len(ready.instruments)
+            assert ready.accounts[0].secret in path.read_text()
+    finally:
+        await running.close()
 
 
 async def test_an_unknown_venue_is_answered_with_what_was_meant() -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+from oneprice.app.build import spec_of
 from oneprice.app.config import ConfigError, did_you_mean
-from oneprice.app.lab import Ready
+from oneprice.app.lab import Ready, twin_endpoints
 from oneprice.app.tapeworld import taped
 from oneprice.twin.build import DIALECTS, World, make_twin
 from oneprice.twin.faults import FaultPlan
@@ -52,6 +53,23 @@ async def start_twins(
         await running.close()
         raise
     return running
+
+
+def configuration_of(ready: Sequence[Ready]) -> str:
+    """A configuration that trades on twins that listen; how to hand over the keys is a comment."""
+    lines = ["# Twins as they listen now. A run reads their keys from its environment:"]
+    for twin in ready:
+        prefix, keys = f"#   ONEPRICE_{twin.venue.upper()}", twin.credentials()
+        lines += [f"{prefix}_KEY={keys.key}", f"{prefix}_SECRET={keys.secret}"]
+        lines += [f"{prefix}_PASSPHRASE={keys.passphrase}"] * bool(keys.passphrase)
+    lines.append('strategies = ["cross_exchange", "spot_futures"]')
+    for twin in ready:
+        hosts = twin_endpoints(twin.venue, twin.rest, twin.ws, spec_of(twin.venue).hosts["live"])
+        named = [f"{listed.market}:{listed.id}" for listed in twin.instruments]
+        lines += ["", "[[venues]]", f'name = "{twin.venue}"']
+        lines += [f"instruments = {msgspec.json.encode(named).decode()}", "[venues.endpoints]"]
+        lines += [f'{host} = "{url}"' for host, url in hosts.items()]
+    return "\n".join(lines) + "\n"
 
 
 def plan_of(faults: Sequence[str]) -> FaultPlan:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -10,7 +11,7 @@ import typer
 
 from oneprice.app.checks import check_market
 from oneprice.app.config import ConfigError
-from oneprice.app.twins import plan_of, start_twins
+from oneprice.app.twins import configuration_of, plan_of, start_twins
 from oneprice.cli.speech import EXIT_WRONG, complain, quiet_logs, say
 from oneprice.cli.words import whole_of
 from oneprice.twin.faults import FaultPlan
@@ -28,6 +29,13 @@ def twin(
         list[str] | None,
         typer.Option(metavar="NAME=N", help="A misfortune and how often, e.g. frame_loss=0.001."),
     ] = None,
+    configuration: Annotated[
+        Path | None,
+        typer.Option(
+            "--configuration", metavar="FILE",
+            help="Write what `oneprice run --config` needs to trade there.",
+        ),
+    ] = None,
     until_eof: Annotated[
         bool, typer.Option(hidden=True, help="End when standard input ends: with its parent.")
     ] = False,
@@ -44,16 +52,23 @@ def twin(
     check_market(market)
     plan = plan_of(fault or ())
     try:
-        asyncio.run(_serve(names, first, market, plan, until_eof=until_eof))
+        asyncio.run(_serve(names, first, market, plan, configuration, until_eof=until_eof))
     except OSError as error:
         # A taken port is named in the complaint; what else may be wrong does not name it.
-        reason = str(error) if error.errno is None else f"port {port}: {error.strerror}"
+        where = error.filename or f"port {port}"
+        reason = str(error) if error.errno is None else f"{where}: {error.strerror}"
         complain(f"twin: {reason}")
         raise typer.Exit(EXIT_WRONG) from None
 
 
 async def _serve(
-    names: list[str], port: int, market: str, plan: FaultPlan, *, until_eof: bool
+    names: list[str],
+    port: int,
+    market: str,
+    plan: FaultPlan,
+    configuration: Path | None,
+    *,
+    until_eof: bool,
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -63,6 +78,8 @@ async def _serve(
         loop.add_signal_handler(number, stop.set)
     running = await start_twins(names, port, market, plan)
     try:
+        if configuration is not None:
+            await asyncio.to_thread(configuration.write_text, configuration_of(running.ready))
         for ready in running.ready:
             say(msgspec.json.encode(ready).decode())
         await stop.wait()
