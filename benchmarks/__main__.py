@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import journal, telemetry
+from benchmarks import journal, listing, telemetry
 from benchmarks.tick_to_order import table
 
 HERE = Path(__file__).resolve().parent
@@ -26,12 +26,14 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "tick_to_order": ("-m", "benchmarks.tick_to_order"),
     "journal": (str(HERE / "journal.py"),),
     "telemetry": ("-m", "benchmarks.telemetry"),
+    "listing": ("-m", "benchmarks.listing"),
 }
 QUICK: Mapping[str, tuple[str, ...]] = {
     "hot_path": ("--messages", "10000", "--rounds", "3"),
     "tick_to_order": ("--quick",),
     "journal": ("--quick",),
     "telemetry": ("--quick",),
+    "listing": ("--rounds", "5"),
 }
 
 
@@ -52,6 +54,8 @@ def shown(name: str, result: Any) -> str:
         return journal.table(result)
     if name == "telemetry":
         return telemetry.table(result)
+    if name == "listing":
+        return listing.table(result)
     lines = []
     if name == "hot_path":
         lines.append(f"raw depth frames to best bid and ask, {result['messages']} messages")
