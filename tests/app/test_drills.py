@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,12 @@ from oneprice.app.drills import paper
 from oneprice.app.drills.catalog import BY_NAME, DRILLS, chosen, venues_of
 from oneprice.app.drills.contract import Check, Drill, Result
 from oneprice.app.drills.judge import CLOSED, EQUAL, EXACT, FLAT, ONCE, SOUND
-from oneprice.app.drills.perform import perform
-from oneprice.app.drills.stage import LEGS, apart, longest
+from oneprice.app.drills.perform import TRIES, perform
+from oneprice.app.drills.stage import LEGS, Stage, apart, longest
+from oneprice.app.drills.standstill import LOOK_S, Standstill
+from oneprice.twin.contract import Order, OrderRequest
+from oneprice.twin.exchange import InnerExchange
+from oneprice.twin.market import Stall
 
 USUAL = ("bybit", "binance")
 ISSUE = (
@@ -62,6 +67,80 @@ async def test_a_sentence_that_nobody_looked_at_fails() -> None:
     lazy = Drill(name="lazy", title="lazy", must={"seen": "somebody looks"}, act=nothing)
     result = await perform(lazy, USUAL)
     assert result.outcome == "fail" and "nobody looked whether somebody looks" in result.trouble
+
+
+def staging(comes_at: int, broken: bool = False) -> tuple[Drill, list[object]]:
+    """A drill whose situation comes about at one of its tries, and the stages it was played on."""
+    stages: list[object] = []
+
+    async def act(stage: Stage) -> None:
+        stages.append(stage.directory)
+        if broken:
+            stage.saw("holds", False, "it does not")
+        stage.staged("there", len(stages) == comes_at, "a quiet market")
+        stage.saw("holds", True, "it does")
+
+    must = {"there": "the situation is there", "holds": "something holds"}
+    return Drill(name="x", title="x", must=must, act=act), stages
+
+
+async def test_a_drill_whose_situation_did_not_come_about_is_played_again_and_says_so() -> None:
+    drill, stages = staging(comes_at=2)
+    result = await perform(drill, USUAL)
+    assert result.outcome == "pass" and len(set(stages)) == 2
+    assert result.did == ["not staged: the situation is there (seen: a quiet market)"]
+
+
+async def test_a_drill_whose_situation_never_comes_about_has_not_passed() -> None:
+    drill, stages = staging(comes_at=99)
+    result = await perform(drill, USUAL)
+    assert (result.outcome, len(set(stages))) == ("fail", TRIES)
+    assert result.trouble.startswith(f"in {TRIES} tries not staged: the situation is there")
+
+
+async def test_what_broke_before_is_no_reason_to_play_again() -> None:
+    drill, stages = staging(comes_at=99, broken=True)
+    result = await perform(drill, USUAL)
+    assert (result.outcome, len(stages)) == ("fail", 1)
+
+
+@pytest.mark.parametrize("name", ["cancel-fill-race", "leg-half-filled"])
+def test_prices_that_jump_while_an_order_is_on_its_way_stage_it_all_the_same(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a machine that stood still: whatever rested is far behind the market."""
+    fair, place, jumped = Stall.fair, InnerExchange.place, [1.0]
+
+    def placed(self: InnerExchange, request: OrderRequest, at: int) -> Order:
+        jumped[0] = 1.004
+        return place(self, request, at)
+
+    def moved(self: Stall, at: int) -> float:
+        here = jumped[0] if self.instrument.venue == USUAL[1] else 1.0
+        return here * fair(self, at)
+
+    monkeypatch.setattr(InnerExchange, "place", placed)
+    monkeypatch.setattr(Stall, "fair", moved)
+    result = asyncio.run(perform(BY_NAME[name], USUAL))
+    assert result.outcome == "pass", "\n".join(paper.told(result))
+    assert not any(text.startswith("not staged") for text in result.did)
+
+
+async def test_a_machine_that_stands_still_is_told_from_a_house_at_work() -> None:
+    still = Standstill()
+    began, worked = time.monotonic(), time.process_time()
+    still.begin()
+    await asyncio.sleep(0)
+    time.sleep(0.3)  # as good as a stopped process: no work of ours
+    await asyncio.sleep(2 * LOOK_S)
+    stood = still.ms
+    busy = time.process_time()
+    while time.process_time() - busy < 0.3:
+        pass
+    await asyncio.sleep(2 * LOOK_S)
+    await still.end()
+    idle = time.monotonic() - began - (time.process_time() - worked)
+    assert 200 < stood <= still.ms <= idle * 1000
 
 
 async def test_what_breaks_in_a_drill_makes_it_fail_and_is_told() -> None:

@@ -1,6 +1,7 @@
 """Pacing: never more than the allowance, unwinding always finds room, bans are obeyed."""
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +55,39 @@ def test_entries_leave_room_for_unwinding() -> None:
         pacer.spend(ONE, 0)
     assert pacer.wait_ns(ONE, Priority.ENTRY, 0) > 0
     assert pacer.wait_ns(ONE, Priority.UNWIND, 0) == 0
+
+
+# What is reserved above each priority is what it may never use, of a hundred.
+ROOM = {
+    Priority.UNWIND: 100,
+    Priority.CANCEL: 100,
+    Priority.HEDGE: 95,
+    Priority.ENTRY: 80,
+    Priority.DATA: 80,
+}
+
+
+def sent_at_once(pacer: Pacer, priority: Priority) -> int:
+    """How many requests of one a priority gets out before it is told to wait."""
+    for number in range(1_000):
+        if pacer.wait_ns(ONE, priority, 0):
+            return number
+        pacer.spend(ONE, 0)
+    raise ValueError("no end")
+
+
+@pytest.mark.parametrize("priority", Priority, ids=lambda one: one.name.lower())
+@pytest.mark.parametrize("window", ["rolling", "calendar"])
+def test_a_priority_uses_its_share_and_leaves_what_is_reserved_above_it(window, priority) -> None:
+    assert set(ROOM) == set(Priority)
+    pacer = Pacer([Limit(bucket="orders", count=100, per_ms=1000, window=window)])
+    assert sent_at_once(pacer, priority) == ROOM[priority]
+    # In order of rank, every priority now finds exactly what was kept from those below it.
+    spent = ROOM[priority]
+    for higher in sorted(Priority, reverse=True):
+        assert sent_at_once(pacer, higher) == max(0, ROOM[higher] - spent), higher
+        spent = max(spent, ROOM[higher])
+    assert pacer.used("orders", 0) == spent == 100
 
 
 def test_a_saturating_sender_uses_the_allowance() -> None:

@@ -1,33 +1,37 @@
 """Drills about what a venue, a hand or the market does to an account that holds something."""
 
+import contextlib
 import time
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 from oneprice.app.drills.bans import BANNED_S, Ban, ban
-from oneprice.app.drills.contract import Drill, NotHere
+from oneprice.app.drills.contract import Drill, NotHere, NotSeen, NotStaged
 from oneprice.app.drills.judge import LEVEL, differences, judge
-from oneprice.app.drills.stage import COINS, QUICK, STATEMENT_MS, Place, Stage
-from oneprice.app.drills.trader import Trader
+from oneprice.app.drills.prices import Crash, same, touch
+from oneprice.app.drills.stage import COINS, EAGER, MUCH, QUICK, Place, Stage
+from oneprice.app.drills.trader import PATIENCE_S, Trader
 from oneprice.app.summary import earned
+from oneprice.model.settings import EngineSettings
 from oneprice.model.units import MINUTE, SECOND
-from oneprice.twin.contract import BookUpdate, Levels, Order, OrderRequest
-from oneprice.twin.market import SeededWorld
+from oneprice.twin.contract import Order, OrderRequest
 
-FALLEN = 0.95  # of the price that was
+FUNDED_MS = 60_000  # between two settlements
 LOSS_MAX = Decimal("0.01")  # of what a hedge is worth
 SETTLED_NS = 5 * SECOND  # from the start to a settlement
-WITHDRAWN = Decimal("0.6")  # of what is free
+LEVERAGE = Decimal(5)  # at most, where collateral is withdrawn: no venue takes less margin
 REPORTING = "USDT"
 MODE_UNTOLD = ("bitmex",)  # the mode of an account that holds nothing cannot be asked for
 PRICES_MOVE = 10  # a hedge's worth within seconds, money
 
 
-async def holding(stage: Stage) -> Trader:
+async def holding(stage: Stage, engine: EngineSettings = QUICK) -> Trader:
     """A trader whose hedge stands."""
-    trader = await stage.start(engine=QUICK)
+    trader = await stage.start(engine=engine)
     await trader.trade()
     ends = await trader.ended()
     stage.tell(f"a hedge is made: {stage.told(ends)}")
+    if not stage.is_hedged():
+        raise NotStaged(f"a hedge that stands in full ({stage.told(ends)})")
     return trader
 
 
@@ -83,17 +87,14 @@ async def _taken_down(stage: Stage, trader: Trader) -> None:
     stage.ends_well()
     stage.saw("down", stage.is_flat(), f"{stage.lots_text()} after {stage.recovery_ms:.0f} ms")
     # The price of a forced fill need not be on the grid: the statement tells the last unit.
-    began = time.monotonic()
-    patient = 4 * STATEMENT_MS / 1000
-    await trader.until(
-        lambda: not differences(stage) or time.monotonic() - began > patient, "statements"
-    )
+    with contextlib.suppress(NotSeen):  # the judge will say what differs
+        await trader.until(lambda: not differences(stage), "statements")
 
 
 async def flash_crash(stage: Stage) -> None:
-    trader = await stage.start()
-    crash = _Crash(stage)
-    before = _touch(stage)
+    trader = await stage.start(engine=EAGER)
+    crash = Crash(stage)
+    before = touch(stage)
 
     def placed(request: OrderRequest, place: Place) -> Order:
         crash.begin()
@@ -107,52 +108,20 @@ async def flash_crash(stage: Stage) -> None:
     lost = -earned(trader.engine.report.profit())
     worth = COINS * Decimal(before) * stage.listed(stage.struck).tick
     stage.saw("cheap", lost < worth * LOSS_MAX, f"{lost:.2f} lost of a hedge of {worth:.0f}")
-    begun, denied = await trader.denied()
+    if not stage.is_flat():
+        raise NotStaged("the hedge stood before prices fell: what is tempting would oppose it")
+    await trader.until(lambda: same(stage), "our book has fallen, too")
+    stage.tell("nothing rests: the same hedge is wanted again, said to earn enough")
+    begun, denied = await trader.denied("price_is_sane")
     stage.saw("denied", not begun, f"{begun} begun; denied for: {', '.join(denied)}")
+    stage.hedge.turn()
+    stage.tell(f"and the other way round: what {stage.struck} sells so cheaply is worth 5 % more")
+    begun, denied = await trader.denied("edge_is_believable")
+    stage.saw("tempted", not begun, f"{begun} begun; denied for: {', '.join(denied)}")
     crash.end()
     stage.tell("the price comes back")
-    await trader.until(lambda: _touch(stage) > before * 0.98, "the price comes back")
+    await trader.until(lambda: touch(stage) > before * 0.98, "the price comes back")
     await judge(stage)
-
-
-class _Crash:
-    """Prices at the struck venue are down from `begin` to `end`."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._leg = stage.legs[stage.struck]
-        world = stage.exchange(stage.struck)._source
-        if not isinstance(world, SeededWorld):
-            raise NotHere("recorded prices cannot be made to crash")
-        self._stall = world.stalls[self._leg]
-        self._fair = self._stall.fair
-        self._begun = False
-
-    def begin(self) -> None:
-        """At once, and for good: whoever sells now finds no bid where they were."""
-        if self._begun:
-            return
-        self._begun = True
-        fair = self._fair
-        self._stall.fair = lambda at: FALLEN * fair(at)  # type: ignore[method-assign]
-        exchange = self._stage.exchange(self._stage.struck)
-        view = exchange.book(self._leg)
-        low = BookUpdate(
-            instrument=self._leg, bids=_down(view.bids), asks=_down(view.asks), full=True
-        )
-        exchange.apply(low, self._stage.now(self._stage.struck))
-
-    def end(self) -> None:
-        self._stall.fair = self._fair  # type: ignore[method-assign]
-
-
-def _down(levels: Levels) -> Levels:
-    return tuple((int(ticks * FALLEN), lots) for ticks, lots in levels)
-
-
-def _touch(stage: Stage) -> int:
-    bids = stage.exchange(stage.struck).book(stage.legs[stage.struck], 1).bids
-    return bids[0][0] if bids else 0
 
 
 async def funding_mid_trade(stage: Stage) -> None:
@@ -165,13 +134,15 @@ async def funding_mid_trade(stage: Stage) -> None:
     def paid() -> list[int]:
         return [len(stage.exchange(v).fundings(stage.key(v))) for v in stage.legs]
 
-    await trader.until(lambda: min(paid()) > 0, "both venues settle")
+    # Whoever was too slow for this settlement sees the next.
+    patience_s = FUNDED_MS / 1000 + PATIENCE_S
+    await trader.until(lambda: min(paid()) > 0, "both venues settle", patience_s)
     await trader.until(lambda: not differences(stage), "our books follow")
     rows = [row for v in stage.legs for row in stage.exchange(v).fundings(stage.key(v))]
     theirs = sum((row.amount for row in rows), Decimal(0))
     booked = trader.engine.report.profit()["funding"]
     seen = f"booked {booked}, paid {theirs} in {sum(paid())} settlements"
-    stage.saw("booked", booked == theirs and len(rows) == len(stage.legs), seen)
+    stage.saw("booked", booked == theirs, seen)
     await judge(stage)
 
 
@@ -179,14 +150,18 @@ async def mode_by_hand(stage: Stage) -> None:
     if stage.struck in MODE_UNTOLD:
         raise NotHere(f"{stage.struck} tells the mode of open positions only")
     trader = await stage.start(engine=QUICK)
-    stage.exchange(stage.struck).set_hedge_mode(
-        stage.key(stage.struck), stage.market(stage.struck), True, stage.now(stage.struck)
-    )
-    stage.tell(f"somebody sets {stage.struck} to hedge mode by hand; a hedge is begun")
+
+    def change() -> None:
+        stage.exchange(stage.struck).set_hedge_mode(
+            stage.key(stage.struck), stage.market(stage.struck), True, stage.now(stage.struck)
+        )
+
+    stage.hedge.on_wish = change  # later, and the clutch might be open before it is begun
+    stage.tell(f"somebody sets {stage.struck} to hedge mode by hand as a hedge is begun")
     await trader.trade()
     ends = await trader.ended()
     await trader.until(lambda: bool(trader.engine.clutch), "the clutch opens")
-    begun, denied = await trader.denied()
+    begun, denied = await trader.denied("clutch_is_closed")
     held = not begun and "clutch_is_closed" in denied
     stage.saw("denied", held, f"{begun} begun; denied for: {', '.join(denied)}")
     stage.saw("level", stage.is_level(ends), stage.told(ends))
@@ -194,25 +169,75 @@ async def mode_by_hand(stage: Stage) -> None:
 
 
 async def collateral_withdrawn(stage: Stage) -> None:
-    trader = await holding(stage)
     exchange, key = stage.exchange(stage.struck), stage.key(stage.struck)
-    wallet = exchange.wallet_of(stage.market(stage.struck))
+    struck = stage.legs[stage.struck]
+    if exchange.leverage(key, struck) > LEVERAGE:
+        exchange.set_leverage(key, struck, LEVERAGE, stage.now(stage.struck))
+    trader = await holding(stage, EAGER)
     report = trader.engine.report
     before = earned(report.profit())
-    free = exchange.balance(key, wallet, REPORTING).available
-    amount = (free * WITHDRAWN).quantize(Decimal(1))
-    exchange.move_money(
-        key, REPORTING, amount, "withdrawal", stage.now(stage.struck), wallet=wallet
-    )
-    stage.tell(f"somebody withdraws {amount} {REPORTING} from {stage.struck}")
+    gone: dict[str, Decimal] = {}
+    stage.hedge.on_wish = lambda: gone.update(_withdraw(stage))
+    stage.tell(f"somebody withdraws nearly all from {stage.struck} as another hedge is begun")
+    await trader.trade()
+    stage.tell(f"gone: {', '.join(f'{amount} {asset}' for asset, amount in gone.items())}")
     stage.misfortune_over()
-    await trader.until(lambda: bool(report.transferred()), "it is booked as a transfer")
+    ends = await trader.ended(2)
+    tried = len(stage.orders(stage.calm))
+    if tried < 3:
+        raise NotStaged("the other leg of the second hedge, to be given back")
+    back = ends == {"HEDGED": 1, "FLAT": 1} and stage.is_hedged()
+    stage.saw("back", back, f"{tried} orders at {stage.calm}; {stage.told(ends)}")
+    await trader.until(
+        lambda: any(key[-1] == REPORTING for key in report.transferred()),
+        "it is booked as a transfer",
+    )
+    await trader.until(lambda: _told(stage, trader) < _margin(stage), "the rest is known")
     stage.ends_well()
-    told = sum(report.transferred().values())
-    moved = earned(report.profit()) - before
-    seen = f"{told} {REPORTING} transferred; profit moved by {moved:.2f}, as prices do"
-    stage.saw("transfer", told == -amount and abs(moved) < PRICES_MOVE, seen)
+    _look_at_transfer(stage, trader, gone, before)
+    begun, denied = await trader.denied("funds_are_there")
+    stage.saw("denied", not begun, f"{begun} begun; denied for: {', '.join(denied)}")
     await judge(stage)
+    exits = [o for o in stage.orders(stage.struck) if o.reduce_only and o.filled_lots]
+    closed = sum(o.filled_lots for o in exits)
+    stage.saw("exits", exits and stage.is_flat(), f"{closed} lots closed; {stage.lots_text()}")
+
+
+def _withdraw(stage: Stage) -> dict[str, Decimal]:
+    """Every coin but so much of the reporting one that what stands is safe from liquidation, and
+    nothing more can stand beside it; how much of what."""
+    exchange, key = stage.exchange(stage.struck), stage.key(stage.struck)
+    wallet, at = exchange.wallet_of(stage.market(stage.struck)), stage.now(stage.struck)
+    gone = {}
+    for coin in exchange.balances(key, wallet):
+        left = _margin(stage) / 2 if coin.asset == REPORTING else Decimal(0)
+        amount = (coin.available - left).quantize(Decimal("0.01"), ROUND_DOWN)
+        if amount > 0:
+            exchange.move_money(key, coin.asset, amount, "withdrawal", at, wallet=wallet)
+            gone[coin.asset] = amount
+    return gone
+
+
+def _margin(stage: Stage) -> Decimal:
+    """What a venue wants for one hedge more, at LEVERAGE."""
+    return COINS * touch(stage) * stage.listed(stage.struck).tick / LEVERAGE
+
+
+def _told(stage: Stage, trader: Trader) -> Decimal:
+    """What is free at the struck venue as it last told us; much, where it has not."""
+    told = trader.engine._sight.available(stage.legs[stage.struck], REPORTING)
+    return MUCH if told is None else told
+
+
+def _look_at_transfer(
+    stage: Stage, trader: Trader, gone: dict[str, Decimal], before: Decimal
+) -> None:
+    booked = trader.engine.report.transferred()
+    told = sum(amount for key, amount in booked.items() if key[-1] == REPORTING)
+    moved = earned(trader.engine.report.profit()) - before
+    right = told == -gone[REPORTING] and abs(moved) < PRICES_MOVE
+    seen = f"{told} {REPORTING} transferred; profit moved by {moved:.2f}, as prices do"
+    stage.saw("transfer", right, seen)
 
 
 _DOWN = "the other leg is taken down with it, without anybody's asking"
@@ -242,6 +267,7 @@ DRILLS = (
         must={
             "level": LEVEL,
             "denied": "nothing is begun while one venue's prices are far from the other's",
+            "tempted": "nor where that looks like a gain: no edge is so large",
             "cheap": "what the crash costs is less than a hundredth of the hedge",
         },
         act=flash_crash,
@@ -251,7 +277,7 @@ DRILLS = (
         title="funding is settled during a trade",
         must={"booked": "what is booked is what the venues paid, once and to the last unit"},
         act=funding_mid_trade,
-        funding_interval_ms=60_000,
+        funding_interval_ms=FUNDED_MS,
     ),
     Drill(
         name="mode-by-hand",
@@ -265,7 +291,12 @@ DRILLS = (
     Drill(
         name="collateral-withdrawn",
         title="somebody withdraws collateral",
-        must={"transfer": "it is booked as a transfer, and is no loss"},
+        must={
+            "back": "what is refused for want of it is given back, and the other hedge stands",
+            "transfer": "it is booked as a transfer, and is no loss",
+            "denied": "nothing more is begun: the funds are not there",
+            "exits": "what stands is closed all the same",
+        },
         act=collateral_withdrawn,
     ),
 )

@@ -14,6 +14,10 @@ class NotSeen(Exception):
     """What was waited for and did not come."""
 
 
+class NotStaged(Exception):
+    """This time the situation that a drill is about did not come about; says what was missing."""
+
+
 class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One sentence that must hold, and what was seen of it."""
 

@@ -34,7 +34,14 @@ class Hedge:
         self.patience_ms = 400
         self.looks = self.blind = 0  # how often it was asked, and could not see both books
         self.on_wish: Callable[[], object] | None = None  # right before the first wish is told
+        self.honest = False  # the card says what the touches are apart, and not GAIN
         self.breaks: Exception | None = None
+
+    def turn(self) -> None:
+        """Sell from now on what was bought, and buy what was sold; the card says honestly what
+        the touches are apart."""
+        self.buys, self.sells = self.sells, self.buys
+        self.honest = not self.honest
 
     def wires(self, view: View) -> Sequence[WireSpec]:
         return ()
@@ -54,13 +61,25 @@ class Hedge:
             strategy=self.name,
             pair="BTC",
             legs=tuple(leg for leg in legs if leg is not None),
-            card=make_card("USDT", WORTH, gross=GAIN),
+            card=make_card("USDT", WORTH, gross=self._gap(view) if self.honest else GAIN),
             patience=Nanos(self.patience_ms * MILLI),
             reason="entry",
         )
 
     def survey(self, view: View) -> Iterable[Passed]:
         return ()
+
+    def _gap(self, view: View) -> Decimal:
+        """What selling above buying earns on the card's worth, money; below zero: costs."""
+        bought, sold = view.book(self.buys), view.book(self.sells)
+        if bought is None or sold is None:
+            return Decimal(0)
+        here, there = view.instrument(self.buys), view.instrument(self.sells)
+        if here is None or there is None:
+            return Decimal(0)
+        price = here.price(Ticks(bought.ask_ticks)) / here.multiplier
+        other = there.price(Ticks(sold.bid_ticks)) / there.multiplier
+        return (WORTH * (other - price) / price).quantize(Decimal("0.01"))
 
     def _leg(self, view: View, instrument: InstrumentId, side: Side) -> IntentLeg | None:
         book = view.book(instrument)

@@ -14,7 +14,7 @@ EXACT = "profit by cause adds up to the change in equity, to the last unit"
 SOUND = "nothing of ours breaks"
 CLOSED = "the clutch stays closed"
 OPENED = "the clutch opens and says why"
-LEVEL = "the legs end equal: completed in full or given back in full"
+LEVEL = "the legs end equal: what was missing is completed or given back"
 
 
 async def judge(stage: Stage, *, clutch: str = "", failure: str = "") -> Summary:

@@ -1,8 +1,9 @@
 """Drills about single orders: refused, filled in part, unanswered, cancelled too late."""
 
-from oneprice.app.drills.contract import Drill
+from oneprice.app.drills.contract import Drill, NotStaged
 from oneprice.app.drills.judge import judge
-from oneprice.app.drills.stage import Place, Stage
+from oneprice.app.drills.prices import hold_still, same
+from oneprice.app.drills.stage import STILL, Place, Stage
 from oneprice.model.units import MILLI, Side
 from oneprice.shell.gateway import ORDER_TIMEOUT_NS
 from oneprice.twin.contract import Order, OrderRequest, TakeUpdate
@@ -14,7 +15,7 @@ BEYOND_BPS = 5  # how far above the touch an order waits for its cancel
 
 async def leg_refused(stage: Stage) -> None:
     trader = await stage.start()
-    refused = []
+    refused: list[OrderRequest] = []
 
     def placed(request: OrderRequest, place: Place) -> Order:
         if request.reduce_only:
@@ -26,7 +27,9 @@ async def leg_refused(stage: Stage) -> None:
     stage.tell(f"{stage.struck} refuses every order that opens something; a hedge is begun")
     await trader.trade()
     ends = await trader.ended()
-    stage.saw("struck", refused, f"{len(refused)} orders refused")
+    stage.staged("struck", refused, f"{len(refused)} orders refused")
+    if not stage.fills(stage.calm):
+        raise NotStaged(f"a leg at {stage.calm}, to be given back")
     given = len(stage.orders(stage.calm)) > 1
     back = ends == {"FLAT": 1} and given and stage.is_flat()
     stage.saw("back", back, stage.told(ends))
@@ -34,7 +37,7 @@ async def leg_refused(stage: Stage) -> None:
 
 
 async def leg_half_filled(stage: Stage) -> None:
-    trader = await stage.start()
+    trader = await stage.start(engine=STILL)
     struck = stage.legs[stage.struck]
     exchange = stage.exchange(stage.struck)
     before = [True]
@@ -52,6 +55,10 @@ async def leg_half_filled(stage: Stage) -> None:
                 limit_ticks=request.ticks,
             )
             exchange.apply(taker, stage.now(stage.struck))
+            try:
+                return place()
+            finally:
+                move_again()
         return place()
 
     stage.on_place(stage.struck, placed)
@@ -59,10 +66,12 @@ async def leg_half_filled(stage: Stage) -> None:
         f"right before the order at {stage.struck} somebody takes all but half of what it "
         "wants; a hedge is begun"
     )
+    move_again = hold_still(stage)  # so that there is what was seen
+    await trader.until(lambda: same(stage), "our book is the venue's")
     await trader.trade()
     ends = await trader.ended()
     parts = [o for o in stage.orders(stage.struck) if 0 < o.filled_lots < o.lots]
-    stage.saw("part", parts, "; ".join(f"{o.filled_lots} of {o.lots} lots" for o in parts))
+    stage.staged("part", parts, "; ".join(f"{o.filled_lots} of {o.lots} lots" for o in parts))
     stage.saw("whole", stage.is_level(ends), stage.told(ends))
     await judge(stage)
 
@@ -80,8 +89,11 @@ async def answer_lost(stage: Stage) -> None:
     await trader.trade()
     ends = await trader.ended()
     lost = faults.counts.get("answer_lost", 0)
-    stage.saw("lost", lost == 1, f"{lost} answers lost")
+    stage.staged("lost", lost == 1, f"{lost} answers lost")
     sent = stage.orders(stage.struck)
+    first = [stage.orders(venue)[:1] for venue in stage.legs]
+    if not all(order.filled_lots == order.lots for orders in first for order in orders):
+        raise NotStaged("two legs that are filled in full")
     stands = ends == {"HEDGED": 1} and stage.is_hedged() and len(sent) == 1
     stage.saw("asked", stands, f"{len(sent)} orders at {stage.struck}; {stage.told(ends)}")
     hear()
@@ -90,7 +102,7 @@ async def answer_lost(stage: Stage) -> None:
 
 async def cancel_fill_race(stage: Stage) -> None:
     struck = stage.legs[stage.struck]
-    trader = await stage.start()
+    trader = await stage.start(engine=STILL)
     stage.hedge.rests[struck] = True
     stage.hedge.reach_bps[struck] = -BEYOND_BPS
     exchange = stage.exchange(stage.struck)
@@ -103,6 +115,7 @@ async def cancel_fill_race(stage: Stage) -> None:
             taker = TakeUpdate(instrument=struck, lots=10**6, side=side, limit_ticks=order.ticks)
             exchange.apply(taker, at)
             raced.append(exchange.order(key, order_id))
+            move_again()
         return cancel(key, order_id, at, reason=reason)
 
     exchange.cancel = late  # type: ignore[method-assign]
@@ -110,10 +123,12 @@ async def cancel_fill_race(stage: Stage) -> None:
         f"the leg at {stage.struck} rests {BEYOND_BPS} bps away; when its cancel arrives, "
         "a taker was there just before"
     )
+    move_again = hold_still(stage)  # nobody else fills it, however late its cancel comes
+    await trader.until(lambda: same(stage), "our book is the venue's")
     await trader.trade()
     ends = await trader.ended()
     filled = ", ".join(f"{o.filled_lots} of {o.lots} lots" for o in raced)
-    stage.saw("raced", raced and raced[0].filled_lots, filled or "no cancel came")
+    stage.staged("raced", raced and raced[0].filled_lots, filled or "no cancel came")
     stage.saw("whole", stage.is_level(ends), stage.told(ends))
     await judge(stage)
 
@@ -133,7 +148,7 @@ DRILLS = (
         title="one leg is filled in part",
         must={
             "part": "an order is filled in part",
-            "whole": "the legs end equal: completed in full or given back in full",
+            "whole": "the legs end equal: what was missing is completed or given back",
         },
         act=leg_half_filled,
     ),

@@ -12,15 +12,22 @@ from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
+
 from oneprice.app.build import spec_of
 from oneprice.app.config import RunConfig, VenueConfig
-from oneprice.app.drills.contract import Check, NotHere, NotSeen
+from oneprice.app.drills.contract import Check, NotHere, NotSeen, NotStaged
 from oneprice.app.drills.hedge import Hedge
 from oneprice.app.drills.trader import Trader
 from oneprice.app.lab import twin_endpoints
 from oneprice.app.secrets import OURS
 from oneprice.model.instrument import Instrument, split_id
-from oneprice.model.settings import EngineSettings, GateSettings, ReconcileSettings
+from oneprice.model.settings import (
+    EngineSettings,
+    GateSettings,
+    MarketSettings,
+    ReconcileSettings,
+)
 from oneprice.model.units import MILLI, Asset, InstrumentId
 from oneprice.twin.build import World, make_twin
 from oneprice.twin.contract import Fill, Order, OrderRequest
@@ -37,6 +44,16 @@ MUCH = Decimal(10) ** 9
 QUICK = EngineSettings(
     reconcile=ReconcileSettings(grace_ms=500, audit_ms=1_000, statement_ms=STATEMENT_MS),
     gate=GateSettings(leg_notional_max=MUCH, venue_gross_max=MUCH, asset_net_max=MUCH),
+)
+# The same for a trader who wants hedge after hedge, whatever became of the last one.
+EAGER = msgspec.structs.replace(
+    QUICK, gate=msgspec.structs.replace(QUICK.gate, rest_ms=0, groups_per_pair_max=3)
+)
+# A market that was made to stand still does not count as old.
+STILL_MS = 60_000
+STILL = EngineSettings(
+    market=MarketSettings(book_age_ms_max=STILL_MS),
+    gate=GateSettings(book_age_ms_max=STILL_MS, leg_skew_ms_max=STILL_MS),
 )
 Place = Callable[[], Order]
 # What a hedge is made of at each venue: one coin against itself, so that legs must be equal.
@@ -153,6 +170,13 @@ class Stage:
         """What was seen of a sentence of `must`."""
         self.checks.append(Check(must=self.must[word], seen=str(seen), held=bool(held)))
 
+    def staged(self, word: str, came: object, seen: object) -> None:
+        """The same of a sentence that says what the drill is about: if that did not come about,
+        nothing was tried. Raises NotStaged, and the drill is played again."""
+        if not came:
+            raise NotStaged(f"{self.must[word]} (seen: {seen or 'nothing'})")
+        self.saw(word, came, seen)
+
     # Misfortune ----------------------------------------------------------------------------
 
     def on_place(self, venue: str, act: Callable[[OrderRequest, Place], Order]) -> None:
@@ -251,6 +275,11 @@ class Stage:
         held = self.exchange(venue).positions(self.key(venue), self.market(venue))
         return sum(position.lots for position in held)
 
+    def coins(self, venue: str) -> Decimal:
+        """What a venue holds of the leg, in coins; signed."""
+        lot = self.listed(venue)
+        return self.lots(venue) * lot.lot * lot.contract_value
+
     def lots_text(self) -> str:
         return ", ".join(f"{venue} {self.lots(venue):+d} lots" for venue in self.legs)
 
@@ -263,9 +292,13 @@ class Stage:
         )
 
     def is_level(self, ends: Mapping[str, int]) -> bool:
-        """No group is stuck, and both legs stand in full, or neither does where none should."""
-        whole = self.is_hedged() if "HEDGED" in ends else self.is_flat()
-        return "STUCK" not in ends and whole
+        """No group is stuck, and both legs stand alike, or neither does where none should.
+
+        Whoever was held up may give back what is missing of a leg, and keep less than was wanted.
+        """
+        bought, sold = (self.coins(venue) for venue in self.legs)
+        stands = bought > 0 if "HEDGED" in ends else bought == 0
+        return "STUCK" not in ends and stands and bought + sold == 0
 
     def told(self, ends: Mapping[str, int]) -> str:
         """How groups ended, and what the venues hold."""

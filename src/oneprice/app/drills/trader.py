@@ -87,9 +87,9 @@ class Trader:
         before = report.counts()["approved"]
         await self._want(lambda: report.counts()["approved"] > before, "a hedge is begun", seconds)
 
-    async def denied(self, times: int = 5) -> tuple[int, dict[str, int]]:
-        """Want a hedge until it was denied so often, or begun: how many were begun, and how
-        often they were denied by which rule, or for want of a book."""
+    async def denied(self, *by: str, times: int = 5) -> tuple[int, dict[str, int]]:
+        """Want a hedge until it was denied so often, by each of these rules too, or begun: how
+        many were begun, and how often they were denied by which rule, or for want of a book."""
         report, hedge = self.engine.report, self.hedge
         approved, before, blind = report.counts()["approved"], report.refusals(), hedge.blind
 
@@ -101,7 +101,11 @@ class Trader:
         def begun() -> int:
             return report.counts()["approved"] - approved
 
-        await self._want(lambda: begun() > 0 or sum(told().values()) >= times, "a verdict")
+        def enough() -> bool:
+            return sum(told().values()) >= times and all(rule in told() for rule in by)
+
+        what = f"a verdict by {', '.join(by)}" if by else "a verdict"
+        await self._want(lambda: begun() > 0 or enough(), what)
         return begun(), told()
 
     async def look(self, enough: Callable[[], bool], what: str) -> float:

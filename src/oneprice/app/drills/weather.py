@@ -4,6 +4,7 @@ import asyncio
 
 from oneprice.app.drills.contract import Drill
 from oneprice.app.drills.judge import LEVEL, judge
+from oneprice.app.drills.prices import LEVELS, same
 from oneprice.app.drills.stage import Stage
 from oneprice.model.settings import EngineSettings, MarketSettings
 from oneprice.model.units import SECOND
@@ -11,7 +12,6 @@ from oneprice.twin.faults import FrameFate
 
 AWAY_S = 0.7  # how long a venue that went away does
 OFF_NS = 3 * SECOND
-LEVELS = 5  # compared between our book and the venue's
 SWALLOWED = 40  # frames: some of them of the book
 LOST = FrameFate(lost=True)
 
@@ -30,7 +30,7 @@ async def connection_lost(stage: Stage) -> None:
     )
     await trader.trade()
     ends = await trader.ended()
-    stage.saw("lost", cut and cut[0], f"{sum(cut)} connections cut")
+    stage.staged("lost", cut and cut[0], f"{sum(cut)} connections cut")
     stage.saw("level", stage.is_level(ends), stage.told(ends))
     gateway = trader.gateway(stage.struck)
     await trader.until(lambda: gateway.settled, "everything is connected again")
@@ -40,10 +40,8 @@ async def connection_lost(stage: Stage) -> None:
 
 async def both_venues_lost(stage: Stage) -> None:
     trader = await stage.start()
-    gone = asyncio.Event()
-    stage.after_order(stage.struck, gone.set)
     stage.tell(f"both venues go away for {AWAY_S:g} s when the order at {stage.struck} is taken")
-    await _away(stage, gone, tuple(stage.legs))
+    await _away(stage, tuple(stage.legs))
     ends = await trader.ended()
     stage.saw("level", stage.is_level(ends), stage.told(ends))
     await judge(stage)
@@ -51,25 +49,24 @@ async def both_venues_lost(stage: Stage) -> None:
 
 async def venue_restart(stage: Stage) -> None:
     trader = await stage.start()
-    gone = asyncio.Event()
-    stage.after_order(stage.struck, gone.set)
     stage.tell(
         f"{stage.struck} restarts when it has taken the order: away for {AWAY_S:g} s, all "
         "sessions forgotten"
     )
-    await _away(stage, gone, (stage.struck,))
+    await _away(stage, (stage.struck,))
     ends = await trader.ended()
     stage.saw("level", stage.is_level(ends), stage.told(ends))
     await judge(stage)
 
 
-async def _away(stage: Stage, gone: asyncio.Event, venues: tuple[str, ...]) -> None:
-    """A hedge is begun; venues go at the event, come back, and are connected to again."""
+async def _away(stage: Stage, venues: tuple[str, ...]) -> None:
+    """A hedge is begun; venues go as the order is taken, before anybody is told of it, come back,
+    and are connected to again."""
     trader = stage.trader
-    begun = asyncio.create_task(trader.trade())
-    await trader.until(gone.is_set, f"{stage.struck} takes an order")
-    await begun
-    lost = sum(len(stage.twins[venue].transports) for venue in venues)
+    cut: list[int] = []
+    stage.after_order(stage.struck, lambda: cut.extend(map(stage.cut, venues)))
+    await trader.trade()
+    await trader.until(lambda: bool(cut), f"{stage.struck} takes an order")
     await asyncio.gather(*(stage.down(venue) for venue in venues))
     await asyncio.sleep(AWAY_S)
     await asyncio.gather(*(stage.up(venue) for venue in venues))
@@ -78,7 +75,8 @@ async def _away(stage: Stage, gone: asyncio.Event, venues: tuple[str, ...]) -> N
     await trader.until(lambda: all(g.settled for g in gateways), "everything is connected again")
     stage.ends_well()
     reconnects = sum(g.reconnects for g in gateways)
-    stage.saw("gone", lost and reconnects, f"{lost} connections lost, {reconnects} made anew")
+    seen = f"{sum(cut)} connections lost, {reconnects} made anew"
+    stage.saw("gone", all(cut) and reconnects, seen)
 
 
 async def book_gap(stage: Stage) -> None:
@@ -93,10 +91,10 @@ async def book_gap(stage: Stage) -> None:
     swallow.end()
     stage.misfortune_over()
     await trader.until(lambda: gateway.losses != before, "the gap is seen")
-    reasons = ", ".join(reason for reason in gateway.losses if reason not in before)
+    reasons = ", ".join(why for why, n in gateway.losses.items() if n > before.get(why, 0))
     stage.saw("seen", "gap" in reasons, f"{swallow.count} frames swallowed; lost: {reasons}")
     await trader.until(lambda: struck not in gateway.unknown, "a new book")
-    await trader.until(lambda: ours(stage) == theirs(stage), "our book is the venue's again")
+    await trader.until(lambda: same(stage), "our book is the venue's again")
     stage.ends_well()
     stage.saw(
         "again", stage.is_level(ends), f"{LEVELS} levels a side are equal; {stage.told(ends)}"
@@ -122,7 +120,7 @@ async def frozen_stream(stage: Stage) -> None:
     swallow.end()
     stage.misfortune_over()
     stage.tell("the stream speaks again; a hedge is begun")
-    await trader.until(lambda: ours(stage) == theirs(stage), "our book is the venue's again")
+    await trader.until(lambda: same(stage), "our book is the venue's again")
     stage.ends_well()
     await trader.trade()
     ends = await trader.ended()
@@ -161,19 +159,6 @@ class _Swallow:
 
     def end(self) -> None:
         self._faults.frame = self._frame  # type: ignore[method-assign]
-
-
-def ours(stage: Stage) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """The best levels as our book of the struck venue has them."""
-    feed = stage.trader.seen.desk.dialect(stage.struck).feed
-    book = feed.books[stage.legs[stage.struck]]
-    return list(book.bids(LEVELS)), list(book.asks(LEVELS))
-
-
-def theirs(stage: Stage) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """The same as the venue has them."""
-    view = stage.exchange(stage.struck).book(stage.legs[stage.struck], LEVELS)
-    return list(view.bids[:LEVELS]), list(view.asks[:LEVELS])
 
 
 DRILLS = (
