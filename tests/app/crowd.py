@@ -50,6 +50,7 @@ PATTERNS = {
     ("okx", "spot"): ("SOL-USDT", "SOL"),
     ("kucoin", "futures"): ("SOLUSDTM", "SOL"),
     ("kucoin", "spot"): ("SOL-USDT", "SOL"),
+    ("bitmex", "derivatives"): ("XBTUSDT", "XBT"),
 }
 START = time.time_ns() // 1_000_000
 ORDER_DOLLARS = 20

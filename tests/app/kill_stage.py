@@ -109,7 +109,9 @@ class Stage:
 
     # What is true --------------------------------------------------------------------------
 
-    async def until(self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:
+    async def until(
+        self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE_S
+    ) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"not within {seconds} s: {what}"

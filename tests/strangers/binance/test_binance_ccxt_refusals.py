@@ -101,7 +101,7 @@ async def connect(venue: Any, ccxt_client: Connect) -> AsyncIterator[Connect]:
 
 async def raised(what: Any) -> Exception:
     with pytest.raises(ccxt.BaseError) as caught:
-        await asyncio.wait_for(what, 5)
+        await asyncio.wait_for(what, 30)
     return caught.value
 
 

@@ -60,7 +60,7 @@ def typed(node: Any) -> Any:
     }
 
 
-async def soon(work: Awaitable[Any], seconds: float = 5) -> Any:
+async def soon(work: Awaitable[Any], seconds: float = 30) -> Any:
     return await asyncio.wait_for(work, seconds)
 
 

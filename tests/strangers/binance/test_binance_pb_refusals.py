@@ -54,7 +54,7 @@ async def connect(venue: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 async def refusal(what: Any) -> BinanceAPIException:
     with pytest.raises(BinanceAPIException) as caught:
-        await asyncio.wait_for(what, 5)
+        await asyncio.wait_for(what, 30)
     return caught.value
 
 

@@ -90,8 +90,8 @@ def asker(client: Any, product: str) -> story.Ask:
         if ids := params.pop("orderIdList", None):
             params["orderidlist"] = ids  # as the client spells it
         if (product, what) == ("coinm", "batch"):
-            return await asyncio.wait_for(coinm_batch(client, **params), 5)
-        return await asyncio.wait_for(getattr(client, NAMES[product][what])(**params), 5)
+            return await asyncio.wait_for(coinm_batch(client, **params), 30)
+        return await asyncio.wait_for(getattr(client, NAMES[product][what])(**params), 30)
 
     return ask
 
@@ -219,7 +219,7 @@ async def gather(stream: Any, heard: list[Any], *kinds: str) -> None:
     """Listens until at least one more event of every kind has come."""
     missing = list(kinds)
     for _ in range(40):
-        event = await asyncio.wait_for(stream.recv(), 4)
+        event = await asyncio.wait_for(stream.recv(), 30)
         if event is None:
             continue
         heard.append(event)

@@ -26,7 +26,7 @@ def make(venue: Any, ccxt_client: Callable[..., Any]) -> Callable[..., Any]:
     return made
 
 
-async def soon(what: Awaitable[T], seconds: float = 5) -> T:
+async def soon(what: Awaitable[T], seconds: float = 30) -> T:
     return await asyncio.wait_for(what, seconds)
 
 

@@ -156,13 +156,13 @@ def test_futures_order_life_by_rest(perp: Any) -> None:
 
 
 async def soon(what: Awaitable[Any]) -> Any:
-    return (await asyncio.wait_for(what, 4)).data()
+    return (await asyncio.wait_for(what, 30)).data()
 
 
 async def test_orders_by_websocket_api(spot: Any, perp: Any) -> None:
     link = await spot.websocket_api.create_connection()
     price = round(float((await soon(link.depth(SYMBOL, limit=5))).result.bids[0][0]) * 0.97, 1)
-    subscribed = await asyncio.wait_for(link.user_data_stream_subscribe_signature(), 4)
+    subscribed = await asyncio.wait_for(link.user_data_stream_subscribe_signature(), 30)
     assert subscribed.response.data().result.subscription_id == 0
     limit = {"time_in_force": "GTC", "price": price, "quantity": 0.01}
     await soon(link.order_place(SYMBOL, "BUY", "LIMIT", **limit, new_client_order_id="ws-1"))
@@ -180,7 +180,7 @@ async def test_orders_by_websocket_api(spot: Any, perp: Any) -> None:
 async def heard(handle: Any) -> Any:
     first: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     handle.on("message", lambda message: None if first.done() else first.set_result(message))
-    return await asyncio.wait_for(first, 4)
+    return await asyncio.wait_for(first, 30)
 
 
 async def test_streams_of_both_products_are_routed_and_push(spot: Any, perp: Any) -> None:

@@ -98,11 +98,11 @@ async def test_orders_go_by_websocket_api(client: Any) -> None:
 async def test_depth_stream_and_spot_user_stream_push(client: Any) -> None:
     manager = BinanceSocketManager(client)
     async with manager.depth_socket(SYMBOL, interval=100) as stream:
-        event = await asyncio.wait_for(stream.recv(), 4)
+        event = await asyncio.wait_for(stream.recv(), 30)
     assert event["e"] == "depthUpdate"
     async with manager.user_socket() as stream:
         await asyncio.sleep(0.2)
         made = await client.order_market_sell(symbol=SYMBOL, quantity="0.01")
-        event = await asyncio.wait_for(stream.recv(), 4)
+        event = await asyncio.wait_for(stream.recv(), 30)
         event = event.get("event", event)
     assert (event["e"], event["i"]) == ("executionReport", made["orderId"])

@@ -17,6 +17,7 @@ KEY, SECRET = "stranger0001", "stranger-secret-0001"
 POOR_KEY, POOR_SECRET = "stranger0002", "stranger-secret-0002"
 READER_KEY = "stranger0003"
 RICH = {"USDT": Decimal(200_000), "XBT": Decimal(5)}
+WATCHED = "XBTUSD"
 T = TypeVar("T")
 
 
@@ -50,6 +51,17 @@ class TwinThread:
 
         result: T = self._wait(run())
         return result
+
+    async def followed(self, *tables: str) -> None:
+        """Waits until the twin has taken subscriptions to these tables, here."""
+
+        def taken() -> bool:
+            sessions = self.surface._sessions
+            return all(sessions.followed(table, WATCHED) for table in tables)
+
+        async with asyncio.timeout(30):
+            while not self.call(taken):
+                await asyncio.sleep(0.02)
 
     def close(self) -> None:
         self._wait(self.running.close())

@@ -50,12 +50,12 @@ async def client(mex: Any, owner: tuple[str, str]) -> AsyncIterator[Any]:
     await made.close()
 
 
-async def soon(work: Awaitable[Any], seconds: float = 5.0) -> Any:
+async def soon(work: Awaitable[Any], seconds: float = 30.0) -> Any:
     return await asyncio.wait_for(work, seconds)
 
 
 async def eventually(watch: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool]) -> Any:
-    """Watches until an update satisfies; bounded by five seconds over all."""
+    """Watches until an update satisfies; bounded by half a minute over all."""
 
     async def run() -> Any:
         while True:
@@ -200,7 +200,9 @@ async def test_streams_tickers_trades_and_bins(client: Any) -> None:
     assert bars[-1][0] % 60_000 == 0
 
 
-async def test_private_streams_show_order_fill_position_and_balance(client: Any) -> None:
+async def test_private_streams_show_order_fill_position_and_balance(
+    client: Any, mex: Any
+) -> None:
     name = link()
     seen: dict[str, Any] = {}
 
@@ -217,7 +219,7 @@ async def test_private_streams_show_order_fill_position_and_balance(client: Any)
             ("balance", client.watch_balance, lambda one: "BTC" in one),
         )
     ]  # fmt: skip
-    await asyncio.sleep(0.5)
+    await mex.followed("order", "execution", "position", "margin")
     order = await soon(
         client.create_order(INVERSE, "market", "sell", 3000, None, {"clientOrderId": name})
     )

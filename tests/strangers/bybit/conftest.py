@@ -83,7 +83,7 @@ class TwinThread:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 4.0) -> T:
+def until(condition: Callable[[], T], what: str, seconds: float = 30.0) -> T:
     """The first true value of a condition; fails after a while with what was awaited."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -27,7 +27,7 @@ async def client(
     await made.close()
 
 
-async def soon(work: Awaitable[Any], seconds: float = 5.0) -> Any:
+async def soon(work: Awaitable[Any], seconds: float = 30) -> Any:
     return await asyncio.wait_for(work, seconds)
 
 

@@ -19,7 +19,7 @@ def link() -> str:
     return f"ccxt-exact-{next(_numbers)}"
 
 
-async def soon(work: Awaitable[Any], seconds: float = 5.0) -> Any:
+async def soon(work: Awaitable[Any], seconds: float = 30) -> Any:
     return await asyncio.wait_for(work, seconds)
 
 

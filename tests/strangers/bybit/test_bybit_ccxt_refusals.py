@@ -18,7 +18,7 @@ def link() -> str:
     return f"ccxt-refused-{next(_numbers)}"
 
 
-async def soon(work: Awaitable[Any], seconds: float = 5.0) -> Any:
+async def soon(work: Awaitable[Any], seconds: float = 30) -> Any:
     return await asyncio.wait_for(work, seconds)
 
 

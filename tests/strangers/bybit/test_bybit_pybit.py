@@ -91,6 +91,30 @@ def test_tells_time_and_derivative_prices(http: HTTP) -> None:
     assert http.get_risk_limit(**LINEAR)["result"]["list"][0]["maxLeverage"]
 
 
+@pytest.mark.parametrize("market", [LINEAR, INVERSE], ids=["linear", "inverse"])
+def test_tells_funding_now_and_past(http: HTTP, market: dict[str, str]) -> None:
+    ticker = http.get_tickers(**market)["result"]["list"][0]
+    assert abs(Decimal(ticker["fundingRate"])) < Decimal("0.05")
+    due = int(ticker["nextFundingTime"])
+    paid = http.get_funding_rate_history(**market, limit=2)["result"]["list"]
+    stamps = [int(row["fundingRateTimestamp"]) for row in paid]
+    assert [due - 28_800_000, due - 57_600_000] == stamps
+
+
+@pytest.mark.parametrize("market", [LINEAR, SPOT, INVERSE], ids=["linear", "spot", "inverse"])
+def test_streamed_trades_and_touch_are_those_of_rest(
+    http: HTTP, sockets: Callable[..., Any], wait: Callable[..., Any], market: dict[str, str]
+) -> None:
+    heard, symbol = Heard(), market["symbol"]
+    sockets(market["category"]).trade_stream(symbol, heard)
+    told = wait(lambda: heard.rows(f"publicTrade.{symbol}"), "a trade")[0]
+    rows = http.get_public_trade_history(**market, limit=60)["result"]["list"]
+    same = next(row for row in rows if row["execId"] == told["i"])
+    assert (same["price"], same["size"], same["side"]) == (told["p"], told["v"], told["S"])
+    bid, ask = touch(http, market)
+    assert bid < ask
+
+
 def test_pages_through_instruments_with_the_cursor(http: HTTP) -> None:
     first = http.get_instruments_info(category="linear", limit=2)["result"]
     second = http.get_instruments_info(category="linear", limit=2, cursor=first["nextPageCursor"])

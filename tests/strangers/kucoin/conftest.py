@@ -80,3 +80,31 @@ def poor() -> tuple[str, str, str]:
 @pytest.fixture
 def owner() -> tuple[str, str, str]:
     return OWNER
+
+
+@pytest.fixture(scope="session")
+def sdk(venue: TwinThread) -> Any:
+    """The owner's services of the venue's own SDK."""
+    pytest.importorskip("kucoin_universal_sdk")
+    import kucoin_desk as desk
+
+    return desk.Services(desk.make(venue, OWNER))
+
+
+@pytest.fixture(scope="session")
+def started() -> Iterator[Callable[[Any], Any]]:
+    """Starts a socket of the SDK, and stops all of them at the end of the session."""
+    sockets: list[Any] = []
+
+    def start(socket: Any) -> Any:
+        socket.start()
+        sockets.append(socket)
+        return socket
+
+    yield start
+    # each one takes many seconds to stop its threads
+    stops = [threading.Thread(target=socket.stop, daemon=True) for socket in sockets]
+    for stop in stops:
+        stop.start()
+    for stop in stops:
+        stop.join(15)

@@ -63,7 +63,7 @@ async def futures(venue: Any, owner: tuple[str, str, str]) -> AsyncIterator[Any]
     await made.close()
 
 
-async def soon(work: Awaitable[Any], seconds: float = 6.0) -> Any:
+async def soon(work: Awaitable[Any], seconds: float = 30.0) -> Any:
     return await asyncio.wait_for(work, seconds)
 
 
@@ -322,31 +322,34 @@ async def test_watches_public_streams_of_futures(futures: Any, symbol: str) -> N
     assert await soon(futures.watch_ohlcv(symbol, "1m"))
 
 
-async def test_a_watched_book_equals_the_one_by_rest_at_a_sequence(spot: Any) -> None:
-    seen: dict[int, tuple[Any, Any]] = {}
-    stop = asyncio.Event()
+@pytest.mark.parametrize("symbol", [SPOT, LINEAR, INVERSE])
+async def test_a_watched_book_equals_the_one_by_rest_at_a_sequence(
+    spot: Any, futures: Any, symbol: str
+) -> None:
+    client = spot if symbol == SPOT else futures
+    seen: dict[int, Any] = {}
+    asked: dict[int, Any] = {}
+
+    def top(book: Any) -> Any:
+        return [[list(row[:2]) for row in book[side][:20]] for side in ("bids", "asks")]
 
     async def watch() -> None:
-        while not stop.is_set():
-            book = await spot.watch_order_book(SPOT)
-            top = [[list(row) for row in book[side][:20]] for side in ("bids", "asks")]
-            seen[book["nonce"]] = (top[0], top[1])
+        while True:
+            book = await client.watch_order_book(symbol)
+            seen[book["nonce"]] = top(book)
 
     watcher = asyncio.create_task(watch())
-    matched = 0
-    for _ in range(40):
-        book = await soon(spot.fetch_order_book(SPOT, 20))
-        await asyncio.sleep(0.1)
-        if book["nonce"] in seen:
-            bids, asks = seen[book["nonce"]]
-            assert [list(row[:2]) for row in bids] == [list(row[:2]) for row in book["bids"]]
-            assert [list(row[:2]) for row in asks] == [list(row[:2]) for row in book["asks"]]
-            matched += 1
-        if matched >= 3:
-            break
-    stop.set()
-    watcher.cancel()
-    assert matched >= 3
+    try:
+        async with asyncio.timeout(30):
+            while len(seen.keys() & asked.keys()) < 3:
+                assert not watcher.done(), "the stream broke"
+                book = await client.fetch_order_book(symbol, 20)
+                asked[book["nonce"]] = top(book)
+                await asyncio.sleep(0.05)
+    finally:
+        watcher.cancel()
+    for number in seen.keys() & asked.keys():
+        assert seen[number] == asked[number]
 
 
 async def test_watches_its_spot_orders_trades_and_balance(spot: Any) -> None:
@@ -366,7 +369,7 @@ async def test_watches_its_spot_orders_trades_and_balance(spot: Any) -> None:
     balance = eventually(
         spot.watch_balance, lambda seen: seen.get("BTC", {}).get("total", 0) > 0
     )
-    await soon(asyncio.gather(order, trade, balance, settle()), 8)
+    await soon(asyncio.gather(order, trade, balance, settle()))
 
 
 async def test_watches_its_futures_orders_trades_position_and_balance(futures: Any) -> None:
@@ -391,5 +394,5 @@ async def test_watches_its_futures_orders_trades_position_and_balance(futures: A
     )
     balance = eventually(futures.watch_balance, lambda seen: "USDT" in seen)
     work = settle("buy", {"clientOrderId": name})
-    await soon(asyncio.gather(order, trade, position, balance, work), 8)
+    await soon(asyncio.gather(order, trade, position, balance, work))
     await settle("sell", {"reduceOnly": True})

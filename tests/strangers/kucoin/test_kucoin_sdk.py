@@ -1,8 +1,7 @@
 """The venue's own SDK (kucoin-universal-sdk) trades on the KuCoin twin, REST and streams."""
 
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +9,18 @@ import pytest
 
 pytest.importorskip("kucoin_universal_sdk")
 
-from kucoin_universal_sdk.api import DefaultClient
+from kucoin_desk import (
+    BTC,
+    XBT,
+    Heard,
+    Services,
+    below,
+    contract_limit,
+    link,
+    make,
+    request,
+    spot_limit,
+)
 from kucoin_universal_sdk.generate.account import account as accounts
 from kucoin_universal_sdk.generate.account import fee as fees
 from kucoin_universal_sdk.generate.account import transfer as transfers
@@ -20,79 +30,9 @@ from kucoin_universal_sdk.generate.futures import order as futures_order
 from kucoin_universal_sdk.generate.futures import positions as futures_positions
 from kucoin_universal_sdk.generate.spot import market as spot_market
 from kucoin_universal_sdk.generate.spot import order as spot_order
-from kucoin_universal_sdk.model.client_option import ClientOptionBuilder
 from kucoin_universal_sdk.model.common import RestError
-from kucoin_universal_sdk.model.transport_option import TransportOptionBuilder
-from kucoin_universal_sdk.model.websocket_option import WebSocketClientOptionBuilder
 
 pytestmark = pytest.mark.stranger
-BTC, XBT = "BTC-USDT", "XBTUSDTM"
-_numbers = iter(range(1, 10_000))
-
-
-def link() -> str:
-    return f"sdk-{next(_numbers)}"
-
-
-def make(venue: Any, keys: tuple[str, str, str]) -> Any:
-    option = (
-        ClientOptionBuilder()
-        .set_key(keys[0])
-        .set_secret(keys[1])
-        .set_passphrase(keys[2])
-        .set_spot_endpoint(venue.rest)
-        .set_futures_endpoint(venue.futures)
-        .set_broker_endpoint(venue.rest)
-        .set_transport_option(TransportOptionBuilder().build())
-        .set_websocket_client_option(WebSocketClientOptionBuilder().build())
-        .build()
-    )
-    return DefaultClient(option)
-
-
-class Services:
-    """The SDK's services by shorter names."""
-
-    def __init__(self, client: Any) -> None:
-        rest = client.rest_service()
-        spot, futures = rest.get_spot_service(), rest.get_futures_service()
-        account = rest.get_account_service()
-        self.spot, self.spot_market = spot.get_order_api(), spot.get_market_api()
-        self.futures, self.futures_market = futures.get_order_api(), futures.get_market_api()
-        self.positions, self.funding = futures.get_positions_api(), futures.get_funding_fees_api()
-        self.account, self.fee = account.get_account_api(), account.get_fee_api()
-        self.transfer = account.get_transfer_api()
-        self.streams = client.ws_service()
-
-
-@pytest.fixture(scope="module")
-def sdk(venue: Any) -> Services:
-    return Services(make(venue, venue.owner))
-
-
-def request(kind: Any, **fields: Any) -> Any:
-    return kind.from_dict(fields)
-
-
-def below(sdk: Services, spot: bool) -> str:
-    if spot:
-        ask = sdk.spot_market.get_ticker(request(spot_market.GetTickerReq, symbol=BTC)).best_ask
-    else:
-        wanted = request(futures_market.GetTickerReq, symbol=XBT)
-        ask = sdk.futures_market.get_ticker(wanted).best_ask_price
-    return str((Decimal(ask) * Decimal("0.99")).quantize(Decimal("0.1")))
-
-
-def spot_limit(client: str, price: str, **fields: Any) -> dict[str, Any]:
-    usual = {"clientOid": client, "symbol": BTC, "side": "buy", "type": "limit"}
-    return usual | {"price": price, "size": "0.001"} | fields
-
-
-def contract_limit(client: str, price: str, **fields: Any) -> dict[str, Any]:
-    usual = {"clientOid": client, "symbol": XBT, "side": "buy", "type": "limit", "leverage": 5}
-    return usual | {"price": price, "size": 10} | fields
-
-
 def test_reads_spot_market_data_into_its_models(sdk: Services) -> None:
     now = sdk.spot_market.get_server_time()
     assert abs(now.data - time.time() * 1000) < 1_000
@@ -287,42 +227,6 @@ def test_hears_that_a_key_is_unknown(venue: Any) -> None:
 
 
 # Streams --------------------------------------------------------------------------------------
-
-
-class Heard:
-    """What a callback was called with."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-        self._news = threading.Condition()
-
-    def __call__(self, topic: str, subject: str, data: Any) -> None:
-        with self._news:
-            self.events.append(data)
-            self._news.notify_all()
-
-    def wait(self, wanted: Callable[[list[Any]], Any], seconds: float = 5.0) -> Any:
-        with self._news:
-            assert self._news.wait_for(lambda: wanted(self.events), seconds), "nothing was heard"
-            return wanted(self.events)
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[Callable[[Any], Any]]:
-    sockets: list[Any] = []
-
-    def start(socket: Any) -> Any:
-        socket.start()
-        sockets.append(socket)
-        return socket
-
-    yield start
-    # each one takes many seconds to stop its threads
-    stops = [threading.Thread(target=socket.stop, daemon=True) for socket in sockets]
-    for stop in stops:
-        stop.start()
-    for stop in stops:
-        stop.join(15)
 
 
 def test_hears_public_streams(sdk: Services, started: Callable[[Any], Any]) -> None:

@@ -52,6 +52,12 @@ class TwinThread:
 
         return self._wait(run())
 
+    async def followed(self, key: str, channel: str) -> None:
+        """Waits until the twin has taken a subscription to a private channel."""
+        async with asyncio.timeout(30):
+            while not self.call(lambda: self.surface._sessions.count(key, channel)):
+                await asyncio.sleep(0.02)
+
     def close(self) -> None:
         self._wait(self.running.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -67,7 +73,7 @@ class TwinThread:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 4.0) -> T:
+def until(condition: Callable[[], T], what: str, seconds: float = 30.0) -> T:
     """The first true value of a condition; fails after a while with what was awaited."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -99,3 +105,22 @@ def poor() -> tuple[str, str, str]:
 @pytest.fixture
 def owner() -> tuple[str, str, str]:
     return KEY, SECRET, PHRASE
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """python-okx insists on TLS and on five idle seconds after its login: neither is needed."""
+    websockets = pytest.importorskip("websockets")
+    factories = pytest.importorskip("okx.websocket.WebSocketFactory")
+
+    async def connect(self: Any) -> Any:
+        self.websocket = await websockets.connect(self.url)
+        return self.websocket
+
+    wait = asyncio.sleep
+
+    async def nap(seconds: float, *rest: Any) -> None:
+        await wait(min(seconds, 0.3), *rest)
+
+    monkeypatch.setattr(factories.WebSocketFactory, "connect", connect)
+    monkeypatch.setattr("okx.websocket.WsPrivateAsync.asyncio.sleep", nap)

@@ -13,6 +13,7 @@ pro = pytest.importorskip("ccxt.pro")
 
 pytestmark = pytest.mark.stranger
 SWAP, SPOT, INVERSE = "BTC/USDT:USDT", "BTC/USDT", "BTC/USD:BTC"
+DATED = "dated"  # stands for the dated future that the twin lists today, see `named`
 _numbers = iter(range(1, 10_000))
 
 
@@ -56,12 +57,18 @@ async def client(venue: Any, owner: tuple[str, str, str]) -> AsyncIterator[Any]:
     await made.close()
 
 
-async def soon(work: Awaitable[Any], seconds: float = 5.0) -> Any:
+def named(client: Any, symbol: str) -> str:
+    if symbol != DATED:
+        return symbol
+    return str(next(s for s in client.symbols if s.startswith(SWAP + "-")))
+
+
+async def soon(work: Awaitable[Any], seconds: float = 30.0) -> Any:
     return await asyncio.wait_for(work, seconds)
 
 
 async def eventually(watch: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool]) -> Any:
-    """Watches until an update satisfies; bounded by five seconds over all."""
+    """Watches until an update satisfies; bounded by half a minute over all."""
 
     async def run() -> Any:
         while True:
@@ -87,8 +94,9 @@ async def test_loads_spot_swaps_and_futures_with_their_grids(client: Any) -> Non
     assert abs(await soon(client.fetch_time()) - client.milliseconds()) < 1_000
 
 
-@pytest.mark.parametrize("symbol", [SWAP, SPOT, INVERSE])
+@pytest.mark.parametrize("symbol", [SWAP, SPOT, INVERSE, DATED])
 async def test_fetches_public_data(client: Any, symbol: str) -> None:
+    symbol = named(client, symbol)
     book = await soon(client.fetch_order_book(symbol, 50))
     assert 5 < len(book["bids"]) <= 50 and book["bids"][0][0] < book["asks"][0][0]
     ticker = await soon(client.fetch_ticker(symbol))
@@ -112,8 +120,9 @@ async def test_fetches_funding_mark_and_interest(client: Any) -> None:
     assert tiers[0]["maxLeverage"] == 100
 
 
-@pytest.mark.parametrize("symbol", [SWAP, SPOT])
+@pytest.mark.parametrize("symbol", [SWAP, SPOT, DATED])
 async def test_creates_edits_and_cancels_by_client_id(client: Any, symbol: str) -> None:
+    symbol = named(client, symbol)
     name, price = link(), await far_below(client, symbol)
     made = await soon(
         client.create_order(symbol, "limit", "buy", 0.01, price, {"clientOrderId": name})
@@ -160,6 +169,42 @@ async def test_fills_and_reads_the_account_back(client: Any) -> None:
     assert await booked_trades(client) - booked == pytest.approx(after - before, abs=1e-6)
 
 
+async def test_a_dated_future_fills_into_a_position_and_its_fees(client: Any) -> None:
+    symbol, name = named(client, DATED), link()
+    assert client.markets[symbol]["expiry"] > client.milliseconds()
+    before = (await soon(client.fetch_balance()))["USDT"]["total"]
+    opening, closing = {"clientOrderId": name}, {"reduceOnly": True}
+    opened = await soon(client.create_order(symbol, "market", "buy", 2, None, opening))
+    assert await contracts(client, symbol) == 2
+    closed = await soon(client.create_order(symbol, "market", "sell", 2, None, closing))
+    assert await contracts(client, symbol) == 0
+    trades = []
+    for made in (opened, closed):
+        trades += await soon(client.fetch_order_trades(made["id"], symbol))
+    assert [sum(t["amount"] for t in trades if t["side"] == s) for s in ("buy", "sell")] == [2, 2]
+    result = sum(float(t["info"]["fillPnl"]) - t["fee"]["cost"] for t in trades)
+    after = (await soon(client.fetch_balance()))["USDT"]["total"]
+    assert after - before == pytest.approx(result, abs=1e-6)
+
+
+async def contracts(client: Any, symbol: str) -> Any:
+    """The size of the position now."""
+    return (await soon(client.fetch_positions([symbol])))[0]["contracts"]
+
+
+async def test_a_spot_fill_moves_both_coins_less_the_fee(client: Any) -> None:
+    before = (await soon(client.fetch_balance()))["total"]
+    made = await soon(client.create_order(SPOT, "market", "buy", 0.01))
+    trades = await soon(client.fetch_order_trades(made["id"], SPOT))
+    assert {trade["fee"]["currency"] for trade in trades} == {"BTC"}
+    after = (await soon(client.fetch_balance()))["total"]
+    fee = sum(trade["fee"]["cost"] for trade in trades)
+    assert after["BTC"] - before["BTC"] == pytest.approx(0.01 - fee, abs=1e-9)
+    cost = sum(trade["cost"] for trade in trades)
+    assert before["USDT"] - after["USDT"] == pytest.approx(cost, abs=1e-6)
+    await soon(client.create_order(SPOT, "market", "sell", 0.01))
+
+
 async def test_settings_of_the_account(client: Any) -> None:
     await soon(client.set_leverage(5, "ETH/USDT:USDT", {"mgnMode": "cross"}))
     seen = await soon(client.fetch_leverage("ETH/USDT:USDT"))
@@ -170,21 +215,22 @@ async def test_settings_of_the_account(client: Any) -> None:
     await soon(client.cancel_all_orders_after(0))
 
 
-async def test_watches_the_book_until_it_equals_the_rest_book(client: Any) -> None:
-    seen = 0
-    for _ in range(30):
-        book = await soon(client.watch_order_book(SWAP))
-        rest = await soon(client.public_get_market_books({"instId": "BTC-USDT-SWAP", "sz": 400}))
-        row = rest["data"][0]
-        if book["nonce"] == int(row["seqId"]):
+@pytest.mark.parametrize("symbol", [SWAP, SPOT, DATED])
+async def test_watches_the_book_until_it_equals_the_rest_book(client: Any, symbol: str) -> None:
+    symbol = named(client, symbol)
+    inst, seen = client.markets[symbol]["id"], 0
+    async with asyncio.timeout(30):
+        while seen < 3:
+            book = await soon(client.watch_order_book(symbol))
+            rest = await soon(client.public_get_market_books({"instId": inst, "sz": 400}))
+            row = rest["data"][0]
+            if book["nonce"] != int(row["seqId"]):
+                continue
             seen += 1
             for side in ("bids", "asks"):
                 assert [level[:2] for level in book[side]] == [
                     [float(price), float(size)] for price, size, *_ in row[side]
                 ]
-        if seen == 3:
-            return
-    assert seen
 
 
 async def test_watches_public_channels(client: Any) -> None:
@@ -196,7 +242,9 @@ async def test_watches_public_channels(client: Any) -> None:
     assert (await soon(client.watch_trades(SWAP)))[0]["side"] in ("buy", "sell")
 
 
-async def test_trades_over_the_socket_and_watches_what_becomes_of_it(client: Any) -> None:
+async def test_trades_over_the_socket_and_watches_what_becomes_of_it(
+    client: Any, venue: Any
+) -> None:
     name, price = link(), await far_below(client, SWAP)
     orders = asyncio.create_task(
         eventually(
@@ -206,7 +254,7 @@ async def test_trades_over_the_socket_and_watches_what_becomes_of_it(client: Any
             ),
         )
     )
-    await asyncio.sleep(0.2)
+    await venue.followed(client.apiKey, "orders")
     made = await soon(
         client.create_order_ws(SWAP, "limit", "buy", 1, price, {"clientOrderId": name})
     )
@@ -215,12 +263,12 @@ async def test_trades_over_the_socket_and_watches_what_becomes_of_it(client: Any
     await orders
 
 
-async def test_watches_own_trades_balance_and_positions(client: Any) -> None:
+async def test_watches_own_trades_balance_and_positions(client: Any, venue: Any) -> None:
     name = link()
     trades = asyncio.create_task(soon(client.watch_my_trades(SWAP)))
     balance = await soon(client.watch_balance())
     assert balance["USDT"]["total"] > 0
-    await asyncio.sleep(0.2)
+    await venue.followed(client.apiKey, "orders")
     await soon(client.create_order(SWAP, "market", "buy", 1, None, {"clientOrderId": name}))
     assert (await trades)[-1]["amount"] == 1
     held = await eventually(

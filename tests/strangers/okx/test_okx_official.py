@@ -1,56 +1,18 @@
 """python-okx, the venue's own client, on the twin: REST and both kinds of socket."""
 
 import asyncio
-import json
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 pytest.importorskip("okx")
-websockets = pytest.importorskip("websockets")
-from okx import Account, Funding, MarketData, PublicData, Trade  # noqa: E402
-from okx.websocket import WebSocketFactory as Factories  # noqa: E402
-from okx.websocket.WsPrivateAsync import WsPrivateAsync  # noqa: E402
-from okx.websocket.WsPublicAsync import WsPublicAsync  # noqa: E402
+from okx import Account
+from okx.websocket.WsPrivateAsync import WsPrivateAsync
+from okx.websocket.WsPublicAsync import WsPublicAsync
+from okx_official import CODE, SPOT, SWAP, Clients, Heard, link, rows
 
 pytestmark = pytest.mark.stranger
-SWAP, SPOT, CODE = "BTC-USDT-SWAP", "BTC-USDT", 10459
-_numbers = iter(range(1, 10_000))
-
-
-def link() -> str:
-    return f"off{next(_numbers)}"
-
-
-class Clients:
-    """One of each API object of the client, pointed at the twin."""
-
-    def __init__(self, rest: str, keys: tuple[str, str, str]) -> None:
-        live = {"flag": "0", "domain": rest}
-        self.trade = Trade.TradeAPI(*keys, **live)
-        self.account = Account.AccountAPI(*keys, **live)
-        self.funding = Funding.FundingAPI(*keys, **live)
-        self.public = PublicData.PublicAPI(**live)
-        self.market = MarketData.MarketAPI(**live)
-
-    def below(self, factor: str = "0.99") -> str:
-        bid = Decimal(rows(self.market.get_ticker(SWAP))[0]["bidPx"])
-        return str((bid * Decimal(factor)).quantize(Decimal("0.1")))
-
-    def place(self, **fields: Any) -> dict[str, Any]:
-        usual = {"instId": SWAP, "tdMode": "cross", "side": "buy", "ordType": "limit", "sz": "1"}
-        answer: dict[str, Any] = self.trade.place_order(**(usual | fields))["data"][0]
-        return answer
-
-
-def rows(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    assert answer["code"] == "0", answer
-    found: list[dict[str, Any]] = answer["data"]
-    return found
-
-
 @pytest.fixture
 def client(venue: Any, owner: tuple[str, str, str]) -> Clients:
     return Clients(venue.rest, owner)
@@ -149,41 +111,6 @@ def test_hears_thirteen_refusals_by_their_codes(
     assert wrong.account.get_account_config()["code"] == "50113"
     demo = Account.AccountAPI(*owner, flag="1", domain=venue.rest)
     assert demo.get_account_config()["code"] == "50101"
-
-
-class Heard:
-    """What a socket brought, as JSON."""
-
-    def __init__(self) -> None:
-        self.messages: list[dict[str, Any]] = []
-
-    def __call__(self, text: str) -> None:
-        self.messages.append(json.loads(text))
-
-    async def wait(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        for _ in range(400):
-            for message in self.messages:
-                if wanted(message):
-                    return message
-            await asyncio.sleep(0.01)
-        raise AssertionError(f"not among {len(self.messages)} messages")
-
-
-@pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client insists on TLS and on five idle seconds after its login: neither is needed."""
-
-    async def connect(self: Any) -> Any:
-        self.websocket = await websockets.connect(self.url)
-        return self.websocket
-
-    wait = asyncio.sleep
-
-    async def nap(seconds: float, *rest: Any) -> None:
-        await wait(min(seconds, 0.3), *rest)
-
-    monkeypatch.setattr(Factories.WebSocketFactory, "connect", connect)
-    monkeypatch.setattr("okx.websocket.WsPrivateAsync.asyncio.sleep", nap)
 
 
 async def test_follows_public_channels(venue: Any, plain: None) -> None:

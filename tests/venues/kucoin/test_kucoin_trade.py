@@ -290,6 +290,15 @@ def test_one_that_cannot_be_said_stops_its_batch() -> None:
         trade.batch([place("a", LINEAR), bad], AT)
 
 
+def test_fill_or_kill_is_said_for_spot_and_declared_for_spot_alone() -> None:
+    (request,) = trader().encode(place("a", SPOT, time_in_force=TimeInForce.FOK), AT)
+    assert msgspec.json.decode(request.body)["timeInForce"] == "FOK"
+    assert "fill_or_kill" in SPEC.features
+    assert SPEC.fill_or_kill_markets == ("spot",)  # futures document GTC and IOC
+    with pytest.raises(ValueError, match="no fill-or-kill"):
+        trader().encode(place("b", LINEAR, time_in_force=TimeInForce.FOK), AT)
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
