@@ -103,6 +103,8 @@ async def test_without_an_endpoint_the_command_leaves_a_file_and_can_end_the_pro
     code, out, err = await stage.command("kill", "--session", "session", "--stop")
     assert code == 0 and "no order is left" in out, err
     assert stage.resting == 0
+    report = reported(stage)
+    assert report is not None and report.by == "command" and report.reason == ""
     assert await asyncio.wait_for(trader.wait(), PATIENCE_S) == 0
     assert stage.beat().phase == "ended"
 

@@ -1,7 +1,6 @@
 """A dead trader is flattened by another's hand and then resumed: nothing is traded twice."""
 
 import sys
-import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -72,6 +71,6 @@ async def test_spot_legs_given_back_by_hand_are_not_traded_again_by_the_next_sta
     assert coins(stage) == after, err
     assert stage.held == 0 and stage.resting == 0
     assert summary.recovery is not None and not summary.left
-    assert summary.clutch.startswith("killed: ")
+    assert summary.clutch != "closed"
     assert any(SPOT in text for text in summary.recovery.differences)
     assert "differs: " in err and code == 0

@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from oneprice.core.facts import PositionRisk
 from oneprice.core.gate import DEFAULT_RULES, Approved, Gate, Refused
 from oneprice.core.strategy import Fees, Holding, HoldingLeg, Intent
 from oneprice.model.commands import TimeInForce
 from oneprice.model.instrument import Instrument, Payoff
-from oneprice.model.settings import GateSettings
+from oneprice.model.settings import GateSettings, MarginSettings
 from oneprice.model.units import MILLI, SECOND, Lots, Money, Nanos, Side
 from tests.build import D, a_card, a_leg, a_perp, a_spot, an_intent
 
@@ -50,6 +51,8 @@ class Calm(msgspec.Struct, kw_only=True):
     reducing: bool = True
     left_over: Decimal = D(0)
     barred: tuple[str, ...] = ()
+    margins: MarginSettings = MarginSettings()
+    risks: dict[str, PositionRisk] = {}
 
     def instrument(self, instrument: str) -> Instrument | None:
         return next((i for i in self.listed if i.id == instrument), None)
@@ -75,6 +78,9 @@ class Calm(msgspec.Struct, kw_only=True):
 
     def is_barred(self, venue: str) -> bool:
         return venue in self.barred
+
+    def risk(self, instrument: str) -> PositionRisk | None:
+        return self.risks.get(instrument)
 
     def is_heard(self, instrument: str) -> bool:
         return self.heard
@@ -153,6 +159,14 @@ CLOSE = an_intent(
     closes="h1",
 )
 
+
+def a_risk(
+    lots: int = 5, distance: str | None = None, adl_rank: int | None = None
+) -> PositionRisk:
+    far = None if distance is None else D(distance)
+    return PositionRisk(lots=Lots(lots), distance_bps=far, adl_rank=adl_rank)
+
+
 BITES: dict[str, tuple[Calm, Intent]] = {
     "trading_is_on": (Calm(trading=False), GOOD),
     "no_stop_was_requested": (Calm(stopping=True), GOOD),
@@ -187,6 +201,9 @@ BITES: dict[str, tuple[Calm, Intent]] = {
         {"time_in_force": TimeInForce.GTC}, {"time_in_force": TimeInForce.POST_ONLY}))),
     "instruments_stay_listed": (Calm(now=Nanos(1), listed=(
         A, msgspec.structs.replace(B, delisting=Nanos(86_400 * SECOND)))), GOOD),
+    "liquidation_is_far": (Calm(risks={B.id: a_risk(lots=-5, distance="499.9")}), GOOD),
+    "adl_rank_is_low": (
+        Calm(margins=MarginSettings(adl_rank_max=2), risks={A.id: a_risk(adl_rank=3)}), GOOD),
     "legs_match": (Calm(), an_intent(
         a_leg(A, Side.BUY, 600_000, 11), a_leg(B, Side.SELL, 600_600, 10),
         card=a_card(net="0.5", notional="600"))),
@@ -305,3 +322,20 @@ def test_what_a_venue_calls_closed_may_be_left_but_not_entered() -> None:
     verdict = Gate(DEFAULT_RULES).check(GOOD, shut)
     assert isinstance(verdict, Refused) and verdict.rule == "instruments_are_known"
     assert isinstance(Gate(DEFAULT_RULES).check(CLOSE, shut), Approved)
+
+
+@pytest.mark.parametrize(
+    "risk",
+    [a_risk(distance="500"), a_risk(lots=-5, distance="10"), a_risk(adl_rank=4), a_risk()],
+    ids=["far", "reduced", "any rank by default", "not told"],
+)
+def test_a_position_that_is_safe_reduced_or_not_told_of_refuses_nothing(
+    risk: PositionRisk,
+) -> None:
+    assert isinstance(Gate(DEFAULT_RULES).check(GOOD, Calm(risks={A.id: risk})), Approved)
+
+
+def test_what_is_near_its_liquidation_may_always_be_closed() -> None:
+    risks = {A.id: a_risk(distance="-3", adl_rank=4), B.id: a_risk(-5, "1", 4)}
+    facts = Calm(held=(a_holding(),), risks=risks, margins=MarginSettings(adl_rank_max=0))
+    assert isinstance(Gate(DEFAULT_RULES).check(CLOSE, facts), Approved)

@@ -13,7 +13,7 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from aiohttp import web
 from oneprice.app.config import RunConfig
 from oneprice.app.control_kill import Kill, KillWish
 from oneprice.app.control_report import KillReport
+from oneprice.app.control_spot import GivenBackNews, LegKey, NotReadable
 from oneprice.app.heartbeat import (
     BROKEN,
     ENDED,
@@ -35,7 +36,7 @@ from oneprice.app.heartbeat import (
     write_whole,
 )
 from oneprice.app.session import Session
-from oneprice.model.events import ClutchReleased
+from oneprice.model.events import ClutchReleased, GivenBack
 from oneprice.shell.telemetry import TelemetryServer
 from oneprice.shell.telemetry_veil import VEIL
 
@@ -47,6 +48,8 @@ log = structlog.get_logger("control")
 KILL_FILES = {"KILL": False, "KILL.flatten": True}  # whether holdings are to end, too
 # Their content is the name of who signs; whether what a flatten has not closed is kept.
 RELEASE_FILES = {"RELEASE": False, "RELEASE.keep": True}
+# Who may have left a kill file, as its first word tells; else it was a person.
+SAYS_WHO = ("command", "watchdog")
 HEARD = ".heard"  # put behind the name of a file that was obeyed
 TOKEN_NAME = "ONEPRICE_CONTROL_TOKEN"
 TOKEN, PORT = "control.token", "control.json"
@@ -100,6 +103,8 @@ class Control:
         self._kill: Kill | None = None
         self._verifying: asyncio.Task[None] | None = None
         self._told = ""  # the disk's last refusal, said once
+        self._given_back = GivenBackNews(session.directory)
+        self._unreadable = ""  # its trouble, said once
         self._obeyed: dict[str, int] = {}  # kill files by the moment they were written
         self._writing = threading.Lock()
         self._over = False
@@ -115,8 +120,9 @@ class Control:
             while True:
                 beat = msgspec.json.encode(self._beat())
                 for _ in range(LOOKS_PER_BEAT):
-                    found = await asyncio.to_thread(self._beat_and_look, beat)
+                    found, given = await asyncio.to_thread(self._beat_and_look, beat)
                     beat = b""
+                    self._tell(given)  # first: a kill must not close it once more
                     for name, text in found:
                         self._obey(name, text)
                     await asyncio.sleep(EVERY_S / LOOKS_PER_BEAT)
@@ -157,14 +163,14 @@ class Control:
         good = running.phase == "stopping" and not running.runtime.failure
         return ENDED if good and running.desk.engine.quiet else BROKEN
 
-    def _beat_and_look(self, beat: bytes) -> list[tuple[str, str]]:
+    def _beat_and_look(self, beat: bytes) -> tuple[list[tuple[str, str]], dict[LegKey, int]]:
         """For a thread: a disk that makes us wait must not make the loop wait."""
         with self._writing:
             if self._over:
-                return []
+                return [], {}
             if beat:
                 self._write_beat(beat)
-            return self._new_files()
+            return self._new_files(), self._new_given_back()
 
     def _write_beat(self, beat: bytes) -> None:
         try:
@@ -202,11 +208,36 @@ class Control:
 
     def _obey(self, name: str, text: str) -> None:
         if name in KILL_FILES:
-            self.kill(KillWish(reason=text, by="file", flatten=KILL_FILES[name]))
+            who, _, reason = text.partition(":")
+            by, why = (who, reason.strip()) if who in SAYS_WHO else ("file", text)
+            self.kill(KillWish(reason=why, by=by, flatten=KILL_FILES[name]))
         elif text:
             self.release(text, keep=RELEASE_FILES[name])
         else:
             log.error("not released: the file names nobody", file=name)
+
+    def tell_given_back(self) -> None:
+        """Before anything else of a start: what was closed while no process was there."""
+        self._tell(self._new_given_back())
+
+    def _new_given_back(self) -> dict[LegKey, int]:
+        try:
+            return self._given_back.fresh()
+        except NotReadable as error:
+            if str(error) != self._unreadable:
+                self._unreadable = str(error)
+                log.error("not known what was given back", reason=str(error))
+            return {}
+
+    def _tell(self, legs: Mapping[LegKey, int]) -> None:
+        """Which spot legs another hand has closed meanwhile: while this process was dead, or
+        stood still for so long that it was taken for dead."""
+        runtime = self._running.runtime
+        for (root, instrument), lots in legs.items():
+            at = runtime.clock.now()
+            note = GivenBack(at=at, root=root, instrument=instrument, lots=lots)
+            runtime.desk.event(note)
+            runtime.poke(at)
 
     def kill(self, wish: KillWish) -> None:
         """End everything, and verify it with the venues; may be asked again."""
@@ -316,10 +347,11 @@ class _Keeper:
         return guarded
 
 
-def ask_by_file(directory: Path, reason: str, *, flatten: bool) -> None:
-    """Leave word for a trader that cannot be reached otherwise; OSError where the disk refuses."""
+def ask_by_file(directory: Path, who: str, reason: str, *, flatten: bool) -> None:
+    """Leave word for a trader that cannot be reached otherwise; OSError where the disk refuses.
+    `who` is one of SAYS_WHO."""
     name = next(name for name, flattens in KILL_FILES.items() if flattens == flatten)
-    write_whole(directory / name, reason.encode() + b"\n")
+    write_whole(directory / name, f"{who}: {reason}".encode() + b"\n")
 
 
 def release_by_file(directory: Path, by: str, *, keep: bool) -> None:

@@ -70,7 +70,7 @@ async def kill(directory: Path, order: KillOrder) -> KillReport:
         return await _by_trader(directory, order, beat)
     if beat is None or beat.phase != ENDED:
         # Whoever wakes up, or goes on where it broke off, must find that it was killed.
-        ask_by_file(directory, order.reason, flatten=order.flatten)
+        ask_by_file(directory, "command", order.reason, flatten=order.flatten)
     report = await _by_hand(directory, order, _why(beat))
     if order.stop and beat is not None and beat.fresh:
         _stop(beat)
@@ -108,7 +108,7 @@ async def _by_trader(directory: Path, order: KillOrder, beat: Heartbeat) -> Kill
     except Unheard as error:
         if (directory / PORT).exists():
             notes.append(f"told by file: {error}")
-        ask_by_file(directory, order.reason, flatten=order.flatten)
+        ask_by_file(directory, "command", order.reason, flatten=order.flatten)
         stopped = not order.stop
     else:
         stopped = True

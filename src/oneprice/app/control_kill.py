@@ -167,7 +167,7 @@ class Kill:
     async def _look(self) -> None:
         """Let the engine ask every account, and wait for the answers a while."""
         runtime = self._running.runtime
-        if not self._trades or runtime.sealed:
+        if not self._trades or runtime.sealed or runtime.desk.engine.waits_to_begin:
             return
         self._hearing.begin()
         at = runtime.clock.now()

@@ -25,7 +25,7 @@ class KillReport(msgspec.Struct, frozen=True, kw_only=True):
     """One kill: what was asked for, what became of it, what is left."""
 
     reason: str
-    by: str  # file, signal, endpoint, or the command's own hand
+    by: str  # file, command or watchdog (by file), signal, endpoint, or the command's own hand
     flatten: bool
     at: int  # nanoseconds UTC, when it was heard
     ms: int  # since then

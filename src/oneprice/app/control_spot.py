@@ -115,6 +115,36 @@ def given_back(directory: Path) -> dict[LegKey, int]:
     return {(row.root, row.instrument): row.lots for row in rows}
 
 
+def check_given_back(directory: Path) -> None:
+    """ConfigError where nobody knows which coins of a session are gone: it could sell others."""
+    try:
+        given_back(directory)
+    except NotReadable as error:
+        raise ConfigError(f"session {directory}: {error}") from None
+
+
+class GivenBackNews:
+    """The note of what was given back, for the process whose legs they were."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._seen = 0
+        self._told: Mapping[LegKey, int] = {}
+
+    def fresh(self) -> dict[LegKey, int]:
+        """Legs of which other sums are noted than at the last call; NotReadable as above."""
+        try:
+            written = (self._directory / GIVEN_BACK).stat().st_mtime_ns
+        except OSError:
+            return {}
+        if written == self._seen:
+            return {}
+        found = given_back(self._directory)
+        news = {key: lots for key, lots in found.items() if self._told.get(key, 0) != lots}
+        self._seen, self._told = written, found
+        return news
+
+
 def keep_given_back(directory: Path, given: Mapping[LegKey, int]) -> None:
     """OSError where the disk refuses: then nothing more may be given back."""
     rows = [

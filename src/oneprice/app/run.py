@@ -19,6 +19,7 @@ from oneprice.app.build import build_desk, wanted_of
 from oneprice.app.config import ConfigError, RunConfig, VenueConfig
 from oneprice.app.connecting import Connecting
 from oneprice.app.control import Control
+from oneprice.app.control_spot import check_given_back
 from oneprice.app.lab import Lab, start_lab, twin_endpoints
 from oneprice.app.metrics import Sources
 from oneprice.app.session import SUMMARY, TAPE, Session, TurnJournal, open_session, recall
@@ -120,6 +121,7 @@ async def _trade(session: Session, clock: Clock, lab: Lab | None, wishes: Wishes
     desk = build_desk(config, session.name, _keys(config, lab), tape)
     try:
         recall(session, desk.engine, clock.now())
+        check_given_back(session.directory)
     except ConfigError:
         if tape is not None:
             tape.close()
@@ -173,7 +175,10 @@ def _background(
     running: Running, session: Session, tape: TapeWriter | None, wishes: Wishes
 ) -> list[asyncio.Task[None]]:
     runtime, tasks = running.runtime, list[asyncio.Task[None]]()
-    tasks.append(runtime.spawn(Control(running, session, wishes.stop).work(), "control"))
+    control = Control(running, session, wishes.stop)
+    if running.desk.engine.recall.entries:
+        control.tell_given_back()
+    tasks.append(runtime.spawn(control.work(), "control"))
     if tape is not None:
         tasks.append(runtime.spawn(_keep(tape), "tape"))
     if wishes.look is not None:

@@ -85,6 +85,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     session: str
     missing: list[str] = []  # sockets and books that never came up: not everything was traded
     start: int = 1  # of the session; orders, fills and profit are those of all its starts
+    uncompared: list[str] = []  # why a resumed session was not compared with the venues
     recovery: Recovery | None = None  # how this start took up what the one before left
     pnl_by_day: dict[str, dict[str, str]] = {}  # by UTC day, the causes that are not zero
     funding_by_day: list[FundingOfDay] = []
@@ -213,6 +214,7 @@ def summarise(running: Run, session: Session, *, seconds: float) -> Summary:
         session=str(session.directory),
         missing=running.missing,
         start=session.start,
+        uncompared=desk.engine.lacking if session.start > 1 else [],
         recovery=_recovery(report),
         pnl_by_day=pnl_by_day(report),
         funding_by_day=funding_by_day(report),

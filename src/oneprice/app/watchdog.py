@@ -186,7 +186,7 @@ class Watchdog:
 
     def _leave_word(self, why: str) -> None:
         try:
-            ask_by_file(self._directory, f"watchdog: {why}", flatten=False)
+            ask_by_file(self._directory, "watchdog", why, flatten=False)
         except OSError as error:  # on a full disk the orders must be cancelled all the same
             log.error("no word left for the trader", reason=error.strerror)
 

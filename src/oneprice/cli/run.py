@@ -88,7 +88,9 @@ def _went_wrong(summary: Summary, config: RunConfig) -> bool:
         complain(f"left behind: {what}")
     for what in summary.missing:
         complain(f"never came up: {what}")
-    wrong = bool(summary.failure or left or summary.missing)
+    if summary.uncompared:
+        complain(f"not compared with the venues: {'; '.join(summary.uncompared)}")
+    wrong = bool(summary.failure or left or summary.missing or summary.uncompared)
     return wrong or summary.ledger_residual != "0" or summary.groups["STUCK"] > 0
 
 

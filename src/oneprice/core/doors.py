@@ -4,7 +4,7 @@ The same doors serve at work and in a recall. A recall mutes them: what was lear
 again, but no group draws conclusions from it, since those were recorded beside the facts.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -12,13 +12,14 @@ import msgspec
 
 from oneprice.core.bookkeeper import Bookkeeper
 from oneprice.core.cursor import FillCursor
+from oneprice.core.givenback import SpotGone, fill_text
 from oneprice.core.ledger import LOTS, Account
 from oneprice.core.legs import State
 from oneprice.core.orders import Heard, Order, OrderMessage, Orders
 from oneprice.core.plausible import EXPECTED, Plausible, subject_of
 from oneprice.core.reconcile import Reconcile
 from oneprice.core.record import Record, WalletKnown
-from oneprice.core.regrid import finer, recounted, regrid
+from oneprice.core.regrid import finer, grid_of, recounted, regrid, size_of
 from oneprice.core.repairs import Group
 from oneprice.core.report import Report
 from oneprice.core.sight import Parts, Sight
@@ -83,6 +84,7 @@ class Doors:
         self._report = clerks.report
         self._wake = wake
         self._legs = legs
+        self.gone = SpotGone(parts, clerks.record)
         self._early: list[ev.OrderFilled] = []  # from before the opening by a clock never told
         self._rounded: dict[str, None] = {}  # sizes that are none of ours, as they were named
         self.muted = False
@@ -101,6 +103,7 @@ class Doors:
             ev.OrderAmended: self._order_message,
             ev.BalanceReported: self._balance,
             ev.PositionReported: self._position,
+            ev.GivenBack: self._given_back,
             ev.FundingBooked: self._funding_booked,
             ev.FeesReported: self._fees,
             ev.OpenOrderReported: self._open_order,
@@ -130,8 +133,10 @@ class Doors:
         if isinstance(event, ev.OrderFilled):
             commands = commands + self._fill(event, heard)
         if heard.contradiction:
-            expected = "nothing more" if heard.order else "no such order"
-            self._contradicts(event, expected, heard.contradiction)
+            found = heard.contradiction
+            if isinstance(event, ev.OrderFilled) and not heard.order and listed is not None:
+                found = f"{fill_text(event, listed)}: {found}"
+            self._contradicts(event, "nothing more" if heard.order else "no such order", found)
         if heard.order is None or self.muted:
             return commands
         if heard.order.settled:
@@ -217,6 +222,7 @@ class Doors:
     def _struck(self, event: ev.OrderFilled) -> list[AnyCommand]:
         """A coin of an account may be anybody's; a position is what we hold there."""
         if not self._market.known_instrument(event.instrument).is_derivative:
+            self.gone.stray(event, unwatched=self.muted or self._sight.recovering)
             return []
         self._wake.rewire = True
         new = self._holdings.not_presumed(event.instrument, int(event.side) * event.lots)
@@ -234,12 +240,28 @@ class Doors:
         """A position at a venue is not what our fills come to, and that has outlived the
         questions: where it is smaller, what is missing was taken from us."""
         subject = difference.subject
+        if difference.kind == "balance" and self._sight.recovering and not self.muted:
+            venue, wallet, asset = subject.split("/")
+            change = Decimal(difference.found) - Decimal(difference.expected)
+            return self.are_gone(self.gone.missing(venue, wallet, asset, change))
         known = self._market.instrument(subject) is not None and subject not in self._sight.resized
         if difference.kind != "position" or not known:
             return []
         self._wake.news = self._wake.rewire = True
         change = Decimal(difference.found) - Decimal(difference.expected)
         return self._holdings.presume(difference.subject, int(change))
+
+    def _given_back(self, event: ev.GivenBack) -> list[AnyCommand]:
+        self._wake.news = self._wake.rewire = True
+        return self.gone.hear(event)
+
+    def are_gone(self, notes: Sequence[ev.GivenBack]) -> list[AnyCommand]:
+        """What a comparison showed to be closed by others, as if they had said so."""
+        commands: list[AnyCommand] = []
+        for note in notes:
+            self._record.note(note)
+            commands += self._given_back(note)
+        return commands
 
     def accepted(self, account: Account, asset: Asset, amount: Money) -> None:
         """A person accepted what a venue has: holdings cannot have more than that."""
@@ -257,20 +279,20 @@ class Doors:
         """Whether a venue counts anew what something of ours is counted in. Our books go on as
         they began: by another size they would show profit and positions that nobody made."""
         known = self._market.instrument(listed.id)
-        if known is None or _size_of(known) == _size_of(listed) or finer(known, listed):
+        if known is None or size_of(known) == size_of(listed) or finer(known, listed):
             return False  # the same, or so many for one of before: that is counted anew
         if listed.id not in self._report.at_stake() and not self._ledger.lots(listed.id):
             return False
         told = self._sight.resized.get(listed.id, known)
         self._market.resize(listed)
-        if _size_of(told) != _size_of(listed):
+        if size_of(told) != size_of(listed):
             self._record.differs(
                 Discrepancy(
                     at=self._market.now,
                     kind="size",
                     subject=listed.id,
-                    expected=_size_of(known),
-                    found=_size_of(listed),
+                    expected=size_of(known),
+                    found=size_of(listed),
                 )
             )
         return True
@@ -279,7 +301,7 @@ class Doors:
         """A venue describes an instrument; True where a strategy may want to know."""
         known = self._market.instrument(listed.id)
         self._sight.resized.pop(listed.id, None)
-        anew = known is not None and _grid_of(known) != _grid_of(listed)
+        anew = known is not None and grid_of(known) != grid_of(listed)
         if known is not None and anew:
             regrid(self._orders, self._parts, known, listed)
         news = self._market.hear(ev.InstrumentListed(at=self._market.now, instrument=listed))
@@ -303,7 +325,7 @@ class Doors:
             self._rounded[f"{subject} {found}"] = None
             if len(self._rounded) > ROUNDED_KEPT:
                 del self._rounded[next(iter(self._rounded))]
-            expected = f"whole lots as of {_size_of(known)}"
+            expected = f"whole lots as of {size_of(known)}"
             self._record.differs(
                 Discrepancy(
                     at=event.at, kind="size", subject=subject, expected=expected, found=found
@@ -467,16 +489,6 @@ class Doors:
             wallet = self._accounts.wallet_of(*key)
             self._record.note(WalletKnown(at=event.at, venue=key[0], market=key[1], wallet=wallet))
         return commands + self._terms.checked((event.venue, event.market))
-
-
-def _size_of(listed: Instrument) -> str:
-    """All that says how much a lot is, and what it pays."""
-    per = f"{listed.lot} x {listed.contract_value} {listed.base} x {listed.multiplier}"
-    return f"{per}, {listed.payoff.name.lower()} in {listed.settle}"
-
-
-def _grid_of(listed: Instrument) -> tuple[Decimal, str]:
-    return listed.tick, _size_of(listed)
 
 
 def _went_wrong(group: Group) -> bool:

@@ -10,7 +10,7 @@ from oneprice.core.alarms import Alarms
 from oneprice.core.bookkeeper import Bookkeeper
 from oneprice.core.cursor import FILLS_TIMER, FillCursor
 from oneprice.core.doors import Clerks, Door, Doors, Wake
-from oneprice.core.flatten import left_to_flatten
+from oneprice.core.flatten import all_there_is, end_all, left_to_flatten
 from oneprice.core.gate import DEFAULT_RULES, Approved, Gate
 from oneprice.core.groups import GROUP_TIMER, Groups
 from oneprice.core.holdings import Holdings
@@ -42,7 +42,6 @@ from oneprice.model import events as ev
 from oneprice.model.commands import (
     AnyCommand,
     CancelAll,
-    CancelOrder,
     QueryAccount,
     SetTimer,
 )
@@ -184,6 +183,7 @@ class Engine:
         for venue in dict.fromkeys(venue for venue, _ in markets):
             commands += self._terms.begin(venue)
         self._wake.news = True
+        self._recovery.since = self.recall.heard
         return commands + self._work(partial(self._recovery.begin, markets), away)
 
     def _ask(self, markets: Iterable[MarketKey]) -> list[AnyCommand]:
@@ -223,6 +223,16 @@ class Engine:
         """All that is in flight is so because of venues that are away after a restart."""
         return self._recovery.waits_for_venues(closing=self._is_closing)
 
+    @property
+    def waits_to_begin(self) -> bool:
+        """A journal was recalled, and no venue has been asked yet."""
+        return self._recovery.is_due
+
+    @property
+    def lacking(self) -> list[str]:
+        """Of a resumed session: why it is not compared with the venues yet; [] once it is."""
+        return self._recovery.lacking()
+
     # Turns -------------------------------------------------------------------------------
 
     def _turn(self) -> list[AnyCommand]:
@@ -233,8 +243,7 @@ class Engine:
         return commands
 
     def _decide(self, commands: list[AnyCommand]) -> None:
-        ending = self._sight.stopping or self._sight.flattening
-        if self._recovery.is_due and not ending:
+        if self._recovery.is_due:
             return  # lines come up one by one: nothing is decided on what we knew before
         if self._wake.rewire:
             self._wake.rewire = False
@@ -290,6 +299,9 @@ class Engine:
         if isinstance(answer, Passed):
             self.report.saw(answer.strategy, answer.pair, answer.reason, answer.card)
             return []
+        held = self._holdings.get(answer.closes) if answer.closes else None
+        if held is not None and not self._recovery.may_close(held):
+            return []  # its legs may be gone: they are compared with the venues first
         verdict = self._gate.check(answer, self._sight)
         if not isinstance(verdict, Approved):
             self._record.decide(
@@ -448,21 +460,17 @@ class Engine:
     def _kill_requested(self, event: ev.KillRequested) -> list[AnyCommand]:
         """Everything ends now: nothing rests, nothing goes forward, and where a person wants it
         nothing is held; again and again until that is so."""
-        now = self._market.now
         self._record.open_clutch(f"killed: {event.reason}")
         self._sight.flattening = self._sight.flattening or event.flatten
-        unsettled = self._orders.unsettled()
-        living, held = len(self._groups.living), len(self._holdings.of(""))
-        text = f"{event.reason}: {len(unsettled)} orders, {living} groups, {held} holdings"
-        self._record.decide(Alarmed(at=now, kind="kill", subject="everything", text=text))
-        commands = self._groups.pull_all()
-        for order in unsettled:
-            if not order.settled and not order.asking:
-                commands.append(CancelOrder(order_id=order.id, instrument=order.instrument))
-                commands += self._orders.ask(order, now)
-        commands += [CancelAll(instrument=i.id) for i in self._market.instruments()]
         self._wake.news = True
-        return commands
+        text = f"{event.reason}: {all_there_is(self._groups, self._orders, self._holdings)}"
+        alarm = Alarmed(at=event.at, kind="kill", subject="everything", text=text)
+        self._record.decide(alarm)
+        if self._recovery.is_due:  # no venue is up that could be told: `begin` does all of it
+            self._recovery.killed = True
+            return []
+        ended = end_all(self._groups, self._orders, event.at)
+        return [*ended, *(CancelAll(instrument=i.id) for i in self._market.instruments())]
 
     def _clutch_released(self, event: ev.ClutchReleased) -> list[AnyCommand]:
         """A person's act: the venues' statements are accepted, new risk is allowed again; but a

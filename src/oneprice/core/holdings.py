@@ -275,6 +275,11 @@ class Holdings:
                     change -= taken
         return commands
 
+    def take(self, root: str, instrument: InstrumentId, change: int) -> list[AnyCommand]:
+        """Somebody else closed so much of one leg."""
+        self._broken[root] = None
+        return self._unsettle(root, instrument, change, self._entry_ticks(instrument))
+
     def presume(self, instrument: InstrumentId, change: int) -> list[AnyCommand]:
         """A venue shows a smaller position than our fills come to: treat it as struck."""
         change -= self._presumed.get(instrument, 0)

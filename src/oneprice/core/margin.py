@@ -8,7 +8,6 @@ not known here, and refuses nothing.
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
 
 import msgspec
 

@@ -346,6 +346,14 @@ class Reconcile:
         # The statement first: when the balance is told again its lines are booked.
         return [*asked, *(QueryAccount(venue=venue, market=market) for market in markets)]
 
+    def agrees_on(self, instrument: InstrumentId) -> bool:
+        """Whether a venue, as last told, holds of an instrument what our books say."""
+        listed = self._market.instrument(instrument)
+        if listed is None or listed.is_derivative:
+            return listed is not None and self._agrees(instrument)
+        wallet = self._accounts.wallet_of(listed.venue, listed.market)
+        return self._agrees((listed.venue, wallet, listed.base))
+
     def _agrees(self, subject: Subject) -> bool:
         expected, found = self._both(subject)
         difference = abs(found - expected)

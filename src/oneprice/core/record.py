@@ -52,6 +52,7 @@ FACTS: tuple[type[Event], ...] = (
     ev.StopRequested,
     ev.KillRequested,
     ev.ClutchReleased,
+    ev.GivenBack,
 )
 
 

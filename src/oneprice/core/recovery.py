@@ -16,8 +16,9 @@ from oneprice.core.doors import Clerks, Doors
 from oneprice.core.orders import Order
 from oneprice.core.reconcile import Subject
 from oneprice.core.sight import Parts
-from oneprice.core.strategy import Alarmed, Recovered
-from oneprice.model.commands import AnyCommand, CancelOrder, QueryAccount, SetTimer
+from oneprice.core.strategy import Alarmed, Holding, HoldingLeg, Recovered
+from oneprice.model.commands import AnyCommand, CancelAll, CancelOrder, QueryAccount, SetTimer
+from oneprice.model.instrument import split_id
 from oneprice.model.units import MILLI, InstrumentId, Nanos
 
 RECOVERY_TIMER = "recovery"
@@ -50,7 +51,10 @@ class Recovery:
         self._patience: dict[MarketKey, int] = {}  # after the asking, milliseconds
         self._began = self._heard = Nanos(0)  # the first venues, and the last of all
         self._orders_asked = self._looks = 0
+        self._doubted: list[Subject] = []  # at the last look
         self._unwound: tuple[str, ...] = ()
+        self.killed = False  # before anybody was asked
+        self.since = Nanos(0)  # when what was recalled ended
         self._stale = False  # something happened since the accounts were asked
         self._next = Nanos(0)
 
@@ -76,6 +80,36 @@ class Recovery:
                 return False
         return all(away.has(order.instrument) for order in self._orders.unsettled())
 
+    def may_close(self, holding: Holding) -> bool:
+        """Whether an exit may be decided on what we know. Not before the venues were compared;
+        while one is away that may last, and what is wholly at others ends where they agree."""
+        if not self._sight.recovering:
+            return True
+        return bool(self._groups.away) and all(self._is_told(leg) for leg in holding.legs)
+
+    def _is_told(self, leg: HoldingLeg) -> bool:
+        venue, market, _ = split_id(leg.instrument)
+        asked = self._asked.get((venue, market))
+        told = self._accounts.told_at.get((venue, market), 0)
+        return asked is not None and told > asked and self._reconcile.agrees_on(leg.instrument)
+
+    def lacking(self) -> list[str]:
+        """What a comparison with the venues still waits for; nothing where it is done."""
+        if not self._sight.recovering:
+            return []
+        told = self._accounts.told_at
+        found = [f"{venue} was not reached" for venue in self._groups.away.names()]
+        if self.is_due:
+            found.append("no venue was asked")
+        found += [f"{v}:{m} did not answer" for (v, m), at in self._asked.items()
+                  if told.get((v, m), 0) <= at]  # fmt: skip
+        found += [f"group {group} was at work" for group in self._groups.living]
+        unsettled = len(self._orders.unsettled())
+        found += [f"{unsettled} orders of unknown outcome"] if unsettled else []
+        subjects = ["/".join(s) if isinstance(s, tuple) else s for s in self._doubted]
+        found += [f"{name} differed" for name in subjects]
+        return found or ["it had only begun"]
+
     def begin(self, markets: Sequence[MarketKey], away: Sequence[str]) -> list[AnyCommand]:
         """Every market that the journal knows is asked, and those given; but nothing of venues
         that are away: they are given later, each once it is there."""
@@ -91,6 +125,9 @@ class Recovery:
             )
         self._heard = self._market.now
         known = dict.fromkeys([*self._accounts.markets, *markets])
+        if self.killed:
+            there = [i.id for i in self._market.instruments() if (i.venue, i.market) in markets]
+            commands += [CancelAll(instrument=name) for name in there]
         keys = [key for key in known if key[0] not in away and key not in self._asked]
         return [*commands, *self._ask(keys, fills=True), self._look_again()]
 
@@ -169,6 +206,7 @@ class Recovery:
             self._stale = False
             return self._ask(list(self._asked), fills=self._looks > 0)
         found = self._reconcile.differences(self._asked)
+        self._doubted = list(found)
         self._looks = self._looks + 1 if found else 0
         if found and self._looks <= len(PAUSES_MS):
             self._next = Nanos(now + PAUSES_MS[self._looks - 1] * MILLI)
@@ -178,6 +216,7 @@ class Recovery:
             return []
         self._reconcile.believe(found)
         commands = self._doors.collect()
+        commands += self._doors.are_gone(self._doors.gone.found(self._holdings.broken()))
         self._end()
         return commands
 
@@ -191,11 +230,12 @@ class Recovery:
 
     def _end(self) -> None:
         self._sight.recovering = False
+        self._doors.gone.compared()
         now = self._market.now
         differences = [
             f"{d.kind} {d.subject}: expected {d.expected}, found {d.found}"
             for d in self._report.discrepancies
-            if d.at >= self._began
+            if d.at > self.since
         ]
         outcome = Recovered(
             at=now,

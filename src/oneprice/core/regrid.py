@@ -37,6 +37,17 @@ def finer(known: Instrument, listed: Instrument) -> int:
     return times if EXACT.multiply(now, times) == before else 0
 
 
+def size_of(listed: Instrument) -> str:
+    """All that says how much a lot is, and what it pays."""
+    per = f"{listed.lot} x {listed.contract_value} {listed.base} x {listed.multiplier}"
+    return f"{per}, {listed.payoff.name.lower()} in {listed.settle}"
+
+
+def grid_of(listed: Instrument) -> tuple[Decimal, str]:
+    """What a price and a size are counted in."""
+    return listed.tick, size_of(listed)
+
+
 def regrid(orders: Orders, parts: Parts, known: Instrument, listed: Instrument) -> None:
     """Count every price of an instrument in its new tick, to the nearest where none fits; and
     every size in its new lot, where it is finer by a whole number."""

@@ -413,6 +413,15 @@ class ClutchReleased(Event, frozen=True, kw_only=True, tag=True):
     keeps: bool = False  # what a flatten has not closed yet stays held: it ends here
 
 
+class GivenBack(Event, frozen=True, kw_only=True, tag=True):
+    """Somebody else than this process has closed a part of a spot leg of ours: so many lots in
+    all by now, signed as they were held. `root`: the holding, or the group in flight."""
+
+    root: str
+    instrument: InstrumentId
+    lots: int
+
+
 AnyEvent = (
     BookReady
     | FeedLost
@@ -452,4 +461,5 @@ AnyEvent = (
     | StopRequested
     | KillRequested
     | ClutchReleased
+    | GivenBack
 )
