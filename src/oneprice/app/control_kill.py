@@ -1,7 +1,6 @@
 """A kill inside of a running trader: told to the engine, then verified with the venues."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -34,7 +33,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("control")
 
-ANSWER_S = 3.0  # accounts that did not answer by then are asked again
+ANSWER_S = 3.0  # accounts that did not answer by then are asked again, then after twice as long:
+ANSWER_MAX_S = 24.0  # more questions would use up what a venue allows for their answers
 PAUSE_S = 0.1
 PATIENT_S = 30.0  # from then on the venues are asked less often
 SLOW_S = 2.0
@@ -121,6 +121,7 @@ class Kill:
         self.report: KillReport | None = None
         self._wish = KillWish(reason="", by="")
         self._at = 0
+        self._patience = ANSWER_S
         self._before: Mapping[str, str] = {}
 
     def order(self, wish: KillWish) -> None:
@@ -169,13 +170,21 @@ class Kill:
         runtime = self._running.runtime
         if not self._trades or runtime.sealed or runtime.desk.engine.waits_to_begin:
             return
+        report = runtime.desk.engine.report
+        if report.recovering and not report.away:
+            return  # a restart asks every account by itself, and compares
         self._hearing.begin()
         at = runtime.clock.now()
         # The audit is due now: an input like any other, so that a replay asks the same.
         runtime.desk.event(TimerFired(at=at, timer=AUDIT_TIMER))
         runtime.poke(at)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._hearing.complete.wait(), ANSWER_S)
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._hearing.complete.wait()
+        except TimeoutError:
+            self._patience = min(2 * self._patience, ANSWER_MAX_S)
+        else:
+            self._patience = ANSWER_S
 
     def _clean(self) -> bool:
         engine, flatten = self._running.desk.engine, self._wish.flatten

@@ -79,6 +79,11 @@ class Report:
         return self._sight.recovering
 
     @property
+    def away(self) -> list[str]:
+        """Venues that a restart has not reached yet."""
+        return self._parts.groups.away.names()
+
+    @property
     def clutch(self) -> str:
         """Why new risk has stopped; "" while the clutch is closed."""
         return self._sight.clutch
