@@ -13,6 +13,7 @@ from oneprice.model.events import (
     FeesReported,
     FundingBooked,
     OpenOrderReported,
+    PositionReported,
 )
 from oneprice.model.instrument import Instrument, instrument_id, split_id
 from oneprice.model.units import EXACT, ZERO, Asset, InstrumentId, Nanos, Side
@@ -181,7 +182,8 @@ class Account:
                     events.append(rejected(PRODUCTS[market].rest, reason, b"", at))
                 continue
             if name in wanted or decimal(row.positionAmt):
-                events.extend(position(self._listed, name, _as_update(row), at))
+                told = position(self._listed, name, _as_update(row), at)
+                events.extend(_threats(row, each) for each in told)
                 stated[name] = None
             if name in wanted and row.leverage:
                 events.append(leverage(market, row.symbol, row.leverage, row.marginType, at))
@@ -236,12 +238,19 @@ def income_request(market: str) -> Request:
 
 def _as_update(row: FuturesPosition) -> UpdatedPosition:
     return UpdatedPosition(
-        s=row.symbol,
-        pa=row.positionAmt,
-        ep=row.entryPrice,
-        ps=row.positionSide,
-        liquidation=row.liquidationPrice,
-        adl=row.adl,
+        s=row.symbol, pa=row.positionAmt, ep=row.entryPrice, ps=row.positionSide
+    )
+
+
+def _threats(row: FuturesPosition, told: PositionReported) -> PositionReported:
+    """A position, and how near the venue is to closing it."""
+    if not told.lots:
+        return told
+    price, rank = row.liquidationPrice, row.adl
+    return msgspec.structs.replace(
+        told,
+        liquidation=None if price is None else max(ZERO, decimal(price or "0")),
+        adl_rank=None if rank is None else max(0, min(4, rank)),
     )
 
 

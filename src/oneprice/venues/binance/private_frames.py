@@ -74,9 +74,6 @@ class UpdatedPosition(msgspec.Struct):
     pa: str
     ep: str = "0"
     ps: str = "BOTH"
-    # What REST says besides; the stream tells neither.
-    liquidation: str | None = None
-    adl: int | None = None
 
 
 class AccountChange(msgspec.Struct):
@@ -196,8 +193,8 @@ class FuturesPosition(msgspec.Struct):
     entryPrice: str = "0"
     leverage: str = ""  # COIN-M only
     marginType: str = ""
-    liquidationPrice: str | None = None
-    adl: int | None = None  # USD-M only
+    liquidationPrice: str | None = None  # "0": none; the stream does not tell it
+    adl: int | None = None  # 0 (last) to 4 (first); USD-M only
 
 
 class SymbolConfig(msgspec.Struct):

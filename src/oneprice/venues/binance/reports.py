@@ -283,15 +283,5 @@ def position(
     if name not in listed:
         raise ValueError(f"{name}: not listed")
     lots = listed[name].lots(decimal(row.pa))
-    if not lots:
-        return [PositionReported(at=at, instrument=name, lots=lots)]
-    return [
-        PositionReported(
-            at=at,
-            instrument=name,
-            lots=lots,
-            entry=decimal(row.ep),
-            liquidation=max(ZERO, decimal(row.liquidation or "0")) if row.liquidation is not None else None,
-            adl_rank=row.adl,
-        )
-    ]
+    entry = decimal(row.ep) if lots else ZERO
+    return [PositionReported(at=at, instrument=name, lots=lots, entry=entry)]

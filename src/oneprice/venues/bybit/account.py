@@ -21,7 +21,7 @@ from oneprice.model.events import (
     PositionReported,
 )
 from oneprice.model.instrument import Instrument, Payoff, instrument_id
-from oneprice.model.units import ZERO, Asset, Nanos, Side
+from oneprice.model.units import ZERO, Asset, Lots, Nanos, Side
 from oneprice.venues.bybit import NAME
 from oneprice.venues.bybit.wire import (
     CoinRow,
