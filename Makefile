@@ -14,7 +14,7 @@ run: $(VENV)/.run  ## trade between twins on this machine: make run ARGS="--for 
 	@$(BIN)/oneprice run $(ARGS)
 
 test: $(VENV)/.test  ## the whole suite, strangers included
-	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: $(VENV)/.test  ## formatting, lint, types, arrows
 	$(BIN)/ruff check src tests benchmarks

@@ -37,6 +37,6 @@ async def test_its_order_is_asked_for_and_its_other_leg_given_back_in_the_next_s
     report = trader.engine.report
     assert report.recovered is not None
     await trader.until(stage.is_flat, "the other leg is given back")
-    assert report.counts()["unsettled_orders"] == 0
+    await trader.until(lambda: not report.counts()["unsettled_orders"], "its outcome is known")
     assert trader.seen.runtime.failure == ""
     assert trader.seen.runtime.failures == 0

@@ -12,7 +12,7 @@ ONEPRICE = [sys.executable, "-m", "oneprice.cli.main"]
 
 def oneprice(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*ONEPRICE, *words], capture_output=True, text=True, timeout=120, check=False
+        [*ONEPRICE, *words], capture_output=True, text=True, timeout=300, check=False
     )
 
 

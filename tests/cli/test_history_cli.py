@@ -13,7 +13,7 @@ ONEPRICE = [sys.executable, "-m", "oneprice.cli.main", "history"]
 
 def history(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*ONEPRICE, *words], capture_output=True, text=True, timeout=60, check=False
+        [*ONEPRICE, *words], capture_output=True, text=True, timeout=300, check=False
     )
 
 

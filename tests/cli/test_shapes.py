@@ -13,13 +13,10 @@ from pathlib import Path
 
 import pytest
 
-# One worker runs these: they share a recorded session.
-pytestmark = pytest.mark.xdist_group("shapes")
-
 ONEPRICE = [sys.executable, "-m", "oneprice.cli.main"]
 
 
-def oneprice(*words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def oneprice(*words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*ONEPRICE, *words], capture_output=True, text=True, timeout=timeout, check=False
     )
@@ -89,7 +86,7 @@ def test_the_reference_kernel_replays_a_native_session(session) -> None:
     done = subprocess.run(
         [*ONEPRICE, "parity", str(directory), "--json"],
         env={**os.environ, "ONEPRICE_KERNEL": "reference"},
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert json.loads(done.stdout)["first_difference"] is None
 
@@ -111,7 +108,7 @@ def test_a_twin_says_when_it_is_ready_and_stops_when_asked() -> None:
         assert port in busy.stderr
     finally:
         twin.send_signal(signal.SIGTERM)
-        assert twin.wait(10) == 0
+        assert twin.wait(120) == 0
 
 
 def test_ctrl_c_stops_new_risk_and_prints_the_summary(tmp_path: Path) -> None:
@@ -119,13 +116,13 @@ def test_ctrl_c_stops_new_risk_and_prints_the_summary(tmp_path: Path) -> None:
         [*ONEPRICE, "run", "--json", "--session", str(tmp_path / "s")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    heartbeat, deadline = tmp_path / "s" / "heartbeat.json", time.monotonic() + 30
+    heartbeat, deadline = tmp_path / "s" / "heartbeat.json", time.monotonic() + 120
     while not heartbeat.exists() or b'"trading"' not in heartbeat.read_bytes():
         assert time.monotonic() < deadline
         time.sleep(0.1)
     time.sleep(2)
     run.send_signal(signal.SIGINT)
-    out, err = run.communicate(timeout=40)
+    out, err = run.communicate(timeout=300)
     assert run.returncode == 0, err
     assert json.loads(out)["groups"]["STUCK"] == 0
 
@@ -196,7 +193,7 @@ def test_twins_end_with_their_trader_however_it_ends(tmp_path: Path) -> None:
         run.kill()
         run.communicate()
         pytest.skip("this system does not list the children of a process")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not children.read_text().split() and time.monotonic() < deadline:
         time.sleep(0.1)
     twin = Path("/proc") / children.read_text().split()[0]
@@ -213,11 +210,11 @@ def test_ctrl_c_before_the_venues_are_there_is_an_empty_run(tmp_path: Path) -> N
         [*ONEPRICE, "run", "--json", "--session", str(tmp_path / "s")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not (tmp_path / "s" / "session.json").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     run.send_signal(signal.SIGINT)
-    out, err = run.communicate(timeout=40)
+    out, err = run.communicate(timeout=300)
     assert run.returncode == 0, err
     assert json.loads(out)["orders"] == 0
     assert "Traceback" not in err
@@ -247,7 +244,7 @@ def test_the_live_table_is_drawn_in_place_and_taken_away(tmp_path: Path) -> None
     with contextlib.suppress(OSError):  # the other end is closed
         while piece := os.read(master, 65536):
             drawn += piece
-    out, _ = run.communicate(timeout=40)
+    out, _ = run.communicate(timeout=300)
     os.close(master)
     pictures = drawn.decode().split("\x1b[H")[1:]
     assert "\x1b[?1049h" in drawn.decode()

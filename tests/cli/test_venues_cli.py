@@ -19,7 +19,7 @@ NAMES = ["bybit", "binance", "okx", "kucoin", "bitmex"]
 
 def oneprice(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*ONEPRICE, *words], capture_output=True, text=True, timeout=120, check=False
+        [*ONEPRICE, *words], capture_output=True, text=True, timeout=300, check=False
     )
 
 
@@ -137,7 +137,7 @@ def test_ctrl_c_ends_it_without_a_word(words: list[str], after_s: float) -> None
         time.sleep(after_s)
         process.send_signal(SIGINT)
         try:
-            _, err = process.communicate(timeout=30)
+            _, err = process.communicate(timeout=120)
         finally:
             process.kill()  # or a command that does not hear it would be waited for, for ever
     # In its first moments a process is Python's, which dies of the signal.

@@ -77,7 +77,6 @@ def test_a_whole_venue_with_its_twin_takes_less_than_seven_hundred_lines() -> No
     assert PAGE.read_text().count("\n") < LINES_MAX
 
 
-@pytest.mark.xdist_group("cards-sixth")
 def test_the_venue_of_the_page_passes_every_card_that_it_owes(tree: Path) -> None:
     done = python(tree, "-m", "oneprice.cli.main", "venues", "sixth", "--json")
     assert done.stdout, done.stderr

@@ -32,6 +32,7 @@ from tests.core.test_recall import a_fresh, read_back, state_of
 from tests.core.test_weather import STORM, a_day
 
 ENDS = {"rest": "http://127.0.0.1:1"}
+EARLY = 100  # entries: fourteen fills and as many ends of orders are among them
 LATER = START + 3_600 * SECOND
 
 
@@ -97,11 +98,14 @@ def test_a_resumed_session_recalls_every_start(traded: Path, day: World) -> None
 
 
 def test_cut_at_any_byte_of_its_last_writes_a_journal_recalls_what_was_whole(
-    traded: Path, day: World, tmp_path: Path
+    day: World, tmp_path: Path
 ) -> None:
+    session = opened(tmp_path / "s")
+    write(session, day, 0, EARLY)
+    traded = session.directory
     segment = traded / JOURNAL / "000001.journal"
     data = segment.read_bytes()
-    entries = day.journal[: len(day.journal) // 2]
+    entries = day.journal[:EARLY]
     tail = sum(len(msgspec.json.encode(entry)) + 28 for entry in entries[-3:])
     engine = an_engine(day)
     for entry in entries[:-4]:
@@ -240,7 +244,7 @@ def test_with_real_money_a_run_without_a_session_is_refused(tmp_path: Path) -> N
     (tmp_path / "live.toml").write_text(f"{venue}\n[engine.gate]\n{limits}\n")
     words = ["-m", "oneprice.cli.main", "run", "--config", str(tmp_path / "live.toml")]
     done = subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, *words], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 2
     assert "--session: missing" in done.stderr and "Traceback" not in done.stderr

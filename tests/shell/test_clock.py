@@ -13,7 +13,7 @@ def test_a_system_clock_that_is_set_back_stops_no_timer(monkeypatch: pytest.Monk
     before = clock.now()
     monkeypatch.setattr(time, "time_ns", lambda: before - HOUR)
     time.sleep(0.01)
-    assert 10 * MILLI <= clock.now() - before < 5 * SECOND
+    assert 10 * MILLI <= clock.now() - before < HOUR // 2
 
 
 def asked(clock: Clock, ahead_ms: int, way_ms: int, times: int = 1) -> None:

@@ -28,7 +28,7 @@ from oneprice.venues.binance import feed as binance_feed
 from oneprice.venues.bybit import feed as bybit_feed
 from oneprice.venues.okx import books as okx_books
 
-SEEDS_MAX = 60
+SEEDS_MAX = 120
 
 
 @contextlib.contextmanager
@@ -332,7 +332,7 @@ CAUGHT_BY: dict[str, int] = {
     "resend_on_timeout": 1,
     "wrong_sign_of_fees": 0,
     "fee_from_another_coin": 0,
-    "ignore_a_gap": 4,
+    "ignore_a_gap": 212,
     "count_a_doubled_fill": 0,
     "forget_unknown_orders": 6,
     "never_unwind": 6,

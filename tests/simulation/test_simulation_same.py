@@ -1,10 +1,8 @@
 """The same seed does the same, to the byte, whoever runs it and when."""
 
-import itertools
 import os
 import subprocess
 import sys
-import time
 from itertools import zip_longest
 from pathlib import Path
 
@@ -18,6 +16,13 @@ ELSEWHERE = """
 from test_simulation_same import SEEDS, told
 for seed in SEEDS:
     print(*told(seed), sep="\\n")
+"""
+# In a process of its own: the loops of whatever else lives here would leap as well.
+LEAPS = """
+import itertools, time
+import aiohttp.connector
+leaps = itertools.count(time.monotonic(), 97.0)
+time.monotonic = aiohttp.connector.monotonic = lambda: next(leaps)
 """
 
 
@@ -39,29 +44,26 @@ def test_a_seed_run_again_writes_the_same_journal_to_the_byte() -> None:
     assert not differ(told(SEEDS[1]), told(SEEDS[1]))
 
 
-@pytest.mark.parametrize("hash_seed", ["1", "4242"])
-def test_another_process_with_other_hashes_writes_the_same(hash_seed: str) -> None:
+def told_elsewhere(code: str, hash_seed: str) -> list[str]:
     there = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE],
+        [sys.executable, "-c", code],
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
         check=True,
     )
+    return there.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("code", "hash_seed"),
+    [(ELSEWHERE, "1"), (ELSEWHERE, "4242"), (LEAPS + ELSEWHERE, "1")],
+    ids=["other hashes", "yet others", "a machine that stands still for minutes"],
+)
+def test_another_process_writes_the_same(code: str, hash_seed: str) -> None:
     here = [line for seed in SEEDS for line in told(seed)]
-    assert not differ(here, there.stdout.splitlines())
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_machine_that_stands_still_for_minutes_changes_nothing(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    undisturbed = told(seed)
-    leaps = itertools.count(time.monotonic(), 97.0)
-    for clock in ("time.monotonic", "aiohttp.connector.monotonic"):
-        monkeypatch.setattr(clock, lambda: next(leaps))
-    assert not differ(told(seed), undisturbed)
+    assert not differ(here, told_elsewhere(code, hash_seed))
 
 
 def test_two_seeds_are_two_worlds() -> None:

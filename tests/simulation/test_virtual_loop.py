@@ -19,7 +19,7 @@ def test_a_day_of_sleeping_takes_no_time() -> None:
 
     began = time.monotonic()
     assert run_virtually(main) == 86_400
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 60
 
 
 def test_timers_fire_in_order_and_at_their_moment() -> None:

@@ -41,7 +41,7 @@ class Ear:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 8) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 90) -> None:
         async with asyncio.timeout(seconds):
             while not condition():
                 await asyncio.sleep(0.02)

@@ -211,7 +211,7 @@ async def test_a_run_full_of_misfortune_leaves_no_secret_anywhere(  # noqa: PLR0
     house.break_on(ev.StopRequested, ValueError(f"cannot stop: {keys} were used"))
     running.runtime.fail("signing", RuntimeError(f"signature of {keys[1]} with {keys[0]}"))
     with_errors.append(await page(port, "/readyz"))
-    summary = await house.over(20)
+    summary = await house.over()
     assert loud.shouted >= 2 and len(signatures) >= 4
     assert "signature of" in summary.failure
 

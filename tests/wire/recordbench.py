@@ -31,7 +31,7 @@ from oneprice.venues.contract import Ack, Answer, Credentials, Request
 QUICK = Timing(step_ms=5, answer_ms=0, publish_ms=0)
 HOUR_MS = 3_600_000
 MS = 1_000_000
-PATIENCE_S = 5.0
+PATIENCE_S = 60.0
 SIGNED_KINDS = ("interest", "correction")
 
 

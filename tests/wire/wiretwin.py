@@ -31,7 +31,8 @@ from yarl import URL
 from oneprice.twin.server import RunningTwin, Timing, serve
 from oneprice.venues.contract import Request
 
-PATIENCE_S = 5.0  # a busy machine is slow; only a failure waits so long
+PATIENCE_S = 20.0  # a busy machine is slow; only a failure waits so long
+REPLIES = ("request", "event", "op", "result", "status")  # a field of the answer to a frame
 QUICK = Timing(step_ms=5, answer_ms=0, publish_ms=0)
 ID_CHARS_MIN = 4  # shorter ones might be a size
 TAKEN_S = 0.3  # the venue answers a frame, if it does
@@ -232,8 +233,9 @@ class TwinPlayer:
             if socket not in self.logged:
                 self.logged.add(socket)
                 for frame in self.tongue.logins(socket):
+                    before = replies(ear.heard)
                     await link.send_str(msgspec.json.encode(frame).decode())
-                    await asyncio.sleep(0.03)
+                    await heard(ear, lambda n=before: replies(ear.heard) > n)  # type: ignore[misc]
         return ear
 
     # What the venue says ------------------------------------------------------------------------
@@ -318,6 +320,20 @@ class TwinPlayer:
         elif isinstance(said, list) and isinstance(heard, list):
             for one, other in zip(said, heard, strict=False):
                 self.learn(one, other)
+
+
+def replies(heard: list[Any]) -> int:
+    rows = [one for one in heard if isinstance(one, dict)]
+    return sum(one.get("type") == "ack" or any(n in one for n in REPLIES) for one in rows)
+
+
+async def heard(ear: Ear, enough: Callable[[], bool]) -> None:
+    """Until enough was heard; a while at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_S):
+            while not enough():
+                ear.news.clear()
+                await ear.news.wait()
 
 
 async def played(path: Path) -> int:

@@ -210,8 +210,9 @@ async def test_the_book_kept_from_differences_is_the_book_of_rest(
     else:
         handle = await link.diff_book_depth_streams(symbol=symbol.lower(), update_speed="100ms")
     handle.on("message", kept.hear)
-    while len(kept.waiting) < 2:
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(60):
+        while len(kept.waiting) < 2:
+            await asyncio.sleep(0.02)
     kept.begin(await ask("depth", symbol=symbol, limit=1000))
     compared: set[int] = set()
     for _ in range(150):

@@ -191,7 +191,8 @@ async def test_streams_a_book_that_equals_rest(client: Any) -> None:
 async def test_streams_tickers_trades_and_bins(client: Any) -> None:
     ticker = await soon(client.watch_ticker(INVERSE))
     later = await eventually(
-        lambda: client.watch_ticker(INVERSE), lambda one: one["bid"] != ticker["bid"]
+        lambda: client.watch_ticker(INVERSE),
+        lambda one: one["bid"] and one["ask"] and one["bid"] != ticker["bid"],
     )
     assert later["bid"] < later["ask"]
     trades = await soon(client.watch_trades(INVERSE))
