@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from decimal import ROUND_DOWN, localcontext
 from itertools import zip_longest
 from pathlib import Path
 
@@ -64,6 +65,12 @@ def told_elsewhere(code: str, hash_seed: str) -> list[str]:
 def test_another_process_writes_the_same(code: str, hash_seed: str) -> None:
     here = [line for seed in SEEDS for line in told(seed)]
     assert not differ(here, told_elsewhere(code, hash_seed))
+
+
+def test_how_others_made_this_thread_round_changes_nothing() -> None:
+    undisturbed = told(SEEDS[0])
+    with localcontext(rounding=ROUND_DOWN, prec=9):
+        assert not differ(told(SEEDS[0]), undisturbed)
 
 
 def test_two_seeds_are_two_worlds() -> None:

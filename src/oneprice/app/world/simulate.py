@@ -8,6 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
+from decimal import ROUND_HALF_EVEN, Context, localcontext
 from hashlib import blake2b
 
 import msgspec
@@ -259,7 +260,8 @@ def simulate_plan(plan: Plan, kept: list[bytes] | None = None) -> Result:
     collecting = gc.isenabled()
     gc.disable()  # when it would run is nobody's plan
     try:
-        with _quiet():
+        # Other libraries set how the whole thread rounds, and leave it so.
+        with _quiet(), localcontext(Context(prec=28, rounding=ROUND_HALF_EVEN)):
             net = Net(plan.seed, plan.weather)
             run_virtually(lambda loop: _run(plan, loop, result, entries), net)
     finally:
